@@ -1,6 +1,7 @@
 //! What may be written to an inverter.
 
 use ecowatt_node::SourceControls;
+use ecowatt_profile::Layout;
 
 use crate::config::InverterConfig;
 use crate::model_search::Survey;
@@ -10,6 +11,7 @@ use crate::rated_power;
 pub(crate) fn of(
     inverter: &InverterConfig,
     survey: Option<&Survey>,
+    layout: &Layout,
     said_w: Option<u32>,
 ) -> SourceControls {
     let points = match survey {
@@ -24,5 +26,5 @@ pub(crate) fn of(
     let is_own = inverter.profile.point(rated_power::POINT).is_none();
     let rated_w = inverter.rated_w.or(said_w);
     let rated_w = rated_w.or(inverter.profile.rated_w().filter(|_| is_own));
-    SourceControls { points, rated_w }
+    SourceControls { points, rated_w, layout: Some(layout.clone()) }
 }

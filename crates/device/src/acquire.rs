@@ -15,7 +15,7 @@ use ecowatt_profile::{Plan, Read, SleepTest};
 use ecowatt_wire::{SourceState, SourceStatus};
 
 use crate::cycle::{Cycle, Unanswered};
-use crate::errand::{Errand, ErrandEnd, Request};
+use crate::errand::{Client, Errand, ErrandEnd, Request};
 use crate::event::{Event, Events};
 use crate::exchange::{CompletedRead, Exchange, ReadResult, WriteResult};
 use crate::inverter_state::{CycleOutcome, InverterLink, Sleep};
@@ -66,7 +66,7 @@ pub(crate) struct Source {
     quarantine: Quarantine,
     requests: u32,
     failures: u32,
-    /// What it does for a command; cleared by the outcome.
+    /// What it does for a command or its leases; cleared by the outcome.
     errand: Option<Errand>,
 }
 
@@ -123,17 +123,23 @@ impl Source {
         self.schedule.again(group, now);
     }
 
-    /// Reads or writes registers for a command, between two reads of a cycle.
-    pub(crate) fn run(&mut self, command: CommandId, request: Request, latest: MonoMs) {
-        self.errand = Some(Errand::new(command, request, latest));
+    /// Reads or writes registers for a command or a lease, between two reads of a cycle.
+    pub(crate) fn run(&mut self, client: Client, request: Request, latest: MonoMs) {
+        self.errand = Some(Errand::new(client, request, latest));
     }
 
-    /// The command whose exchange is under way.
-    pub(crate) fn running(&self) -> Option<CommandId> {
-        self.errand.filter(Errand::is_asked).map(|errand| errand.command)
+    /// Who has an errand on this inverter.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.errand.map(|errand| errand.client)
     }
 
-    /// Takes the outcome of a read for a command; returns the end of it.
+    /// Whose exchange is under way, and what it is for.
+    pub(crate) fn running(&self) -> Option<(Client, Request)> {
+        let errand = self.errand.filter(Errand::is_asked)?;
+        Some((errand.client, errand.request()))
+    }
+
+    /// Takes the outcome of a read for an errand; returns the end of it.
     pub(crate) fn handle_errand<'a>(
         &mut self,
         now: MonoMs,
@@ -144,7 +150,7 @@ impl Source {
         Some(end)
     }
 
-    /// Takes the outcome of a write; returns the end of its command if nothing can be read back.
+    /// Takes the outcome of a write; returns the end of its errand if nothing can be read back.
     pub(crate) fn handle_write(&mut self, result: WriteResult) -> Option<ErrandEnd<'static>> {
         let end = self.errand.as_mut()?.take_write(result)?;
         self.errand = None;
@@ -153,7 +159,15 @@ impl Source {
 
     /// The command that asks for a write whose deadline has passed.
     pub(crate) fn take_late(&mut self, now: MonoMs) -> Option<CommandId> {
-        self.errand.take_if(|errand| errand.is_late(now)).map(|errand| errand.command)
+        let errand = self.errand.as_ref().filter(|errand| errand.is_late(now))?;
+        let Client::Command(command) = errand.client else { return None };
+        self.errand = None;
+        Some(command)
+    }
+
+    /// Whether it answers, as far as recent cycles show.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.link.is_answering()
     }
 
     /// Polls at once what was given up, with its registers that could not be read.

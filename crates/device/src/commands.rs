@@ -73,6 +73,20 @@ impl Task {
         }
     }
 
+    /// The inverter that it talks to.
+    fn source(self) -> Option<SourceNumber> {
+        match self {
+            Self::Read(registers) => Some(registers.source),
+            Self::Write(source, _) => Some(source),
+            Self::None
+            | Self::Upload
+            | Self::ClearFault(_)
+            | Self::Restart
+            | Self::Reboot
+            | Self::FactoryReset => None,
+        }
+    }
+
     /// Whether it talks to an inverter.
     fn is_exchange(self) -> bool {
         self.words_max() > 0
@@ -191,10 +205,10 @@ pub(crate) struct Commands {
     /// Bit i: number `highest` - i was seen.
     window: u64,
     /// In the order in which they were accepted.
-    entries: Vec<Entry, COMMANDS_MAX>,
+    entries: Vec<Entry, COMMANDS_MAX, u8>,
     /// Registers of results, high byte first. Emptied once the server has them all; until then they are
     /// in the slot, so that a result does not lose them with the power.
-    words: Vec<u8, ARGUMENTS_MAX>,
+    words: Vec<u8, ARGUMENTS_MAX, u8>,
     /// An orderly end of the epoch is near: nothing is accepted or begun.
     is_closed: bool,
     /// The factory reset that the last epoch ended for, or was cut off in; cleared once it is done.
@@ -362,14 +376,19 @@ impl Commands {
 
     /// Begins the next command whose time has come, one that ends the epoch after all others. That
     /// one must be noted in the slot first.
-    pub(crate) fn begin(&mut self, now: UnixMs) -> Option<Begun> {
+    /// `is_idle` says whether an inverter can take an errand.
+    pub(crate) fn begin(
+        &mut self,
+        now: UnixMs,
+        is_idle: impl Fn(SourceNumber) -> bool,
+    ) -> Option<Begun> {
         if self.is_closed {
             return None;
         }
         self.free_words();
         let is_due = |e: &Entry| {
             let is_its_time = e.not_before <= now && now <= e.deadline;
-            e.is_waiting() && e.is_durable && is_its_time && !self.is_blocked(e.task)
+            e.is_waiting() && e.is_durable && is_its_time && !self.is_blocked(e.task, &is_idle)
         };
         let is_next = |e: &Entry| is_due(e) && !e.task.ends_epoch();
         let next = self.entries.iter().position(is_next);
@@ -382,8 +401,9 @@ impl Commands {
 
     /// Whether a command has to wait for others: one at a time talks to an inverter, and only if
     /// there is room for what it reads.
-    fn is_blocked(&self, task: Task) -> bool {
-        let is_busy = self.entries.iter().any(Entry::is_exchanging);
+    fn is_blocked(&self, task: Task, is_idle: impl Fn(SourceNumber) -> bool) -> bool {
+        let is_busy = self.entries.iter().any(Entry::is_exchanging)
+            || task.source().is_some_and(|source| !is_idle(source));
         match task.is_exchange() {
             true => is_busy || task.words_max() > self.words.capacity() - self.words.len(),
             false => is_busy && task.ends_epoch(),
@@ -397,12 +417,17 @@ impl Commands {
     }
 
     /// When [`Commands::expire`] or [`Commands::begin`] has something to do next.
-    pub(crate) fn poll_at(&self, wall_clock: &WallClock) -> Option<MonoMs> {
+    pub(crate) fn poll_at(
+        &self,
+        wall_clock: &WallClock,
+        is_idle: impl Fn(SourceNumber) -> bool,
+    ) -> Option<MonoMs> {
         let waiting = self.entries.iter().filter(|entry| entry.is_waiting());
         let at = waiting.filter_map(|entry| {
             let late = UnixMs(entry.deadline.0.saturating_add(1));
             // What waits for others is looked at when an outcome or a reply comes.
-            let can_begin = entry.is_durable && !self.is_closed && !self.is_blocked(entry.task);
+            let can_begin =
+                entry.is_durable && !self.is_closed && !self.is_blocked(entry.task, &is_idle);
             wall_clock.mono(if can_begin { entry.not_before.min(late) } else { late })
         });
         at.min()

@@ -35,7 +35,7 @@ pub(crate) struct Decision {
 
 /// Values of a generation that the device refuses, in the form of the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Refused(Vec<[u8; REFUSED_LEN], ITEMS_MAX>);
+pub(crate) struct Refused(Vec<[u8; REFUSED_LEN], ITEMS_MAX, u8>);
 
 impl Refused {
     pub(crate) fn add(&mut self, refused: &RefusedSetting) {

@@ -2,18 +2,21 @@
 
 mod apply;
 mod execute;
+mod limit;
 
 use core::time::Duration;
 
 use ecowatt_codec::{CodecMemory, TimeBase};
+use ecowatt_model::lease::LEASES_MAX;
 use ecowatt_model::{
-    BatchId, BootEpoch, COLUMNS_MAX, CommandId, Counter, MonoMs, SOURCES_MAX, Sequence,
-    SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, COLUMNS_MAX, CommandId, Counter, LeaseGeneration, MonoMs, SOURCES_MAX,
+    Sequence, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::{Control, Read, Write};
 use ecowatt_wire::{
-    Batch, BootReason, COMMANDS_MAX, CommandResult, FIRMWARE_MAX, ITEMS_MAX, LostSamples,
-    RefusedSetting, Reported, SectionList, SourceState, SourceStatus, Status, Stream,
+    Batch, BootReason, CHANGES_MAX, COMMANDS_MAX, CommandResult, FIRMWARE_MAX, ITEMS_MAX,
+    LostSamples, RefusedSetting, Reported, ReportedLeases, SectionList, SourceState, SourceStatus,
+    Status, Stream,
 };
 use heapless::Vec;
 
@@ -22,6 +25,8 @@ use crate::buffer::{Buffer, EncodeBatchError, EncodedBatch, Sample, columns_max}
 use crate::commands::Commands;
 use crate::event::{Event, Events, LinkFailure};
 use crate::exchange::{CompletedRead, Exchange};
+use crate::leases::Leases;
+use crate::limiter::Limiter;
 use crate::limits::{SLEEP_NOTED_EVERY, START_TOLERANCE, STORAGE_RETRY};
 use crate::settings::{LogLevel, Own};
 use crate::settings_trial::Configuration;
@@ -115,8 +120,8 @@ pub enum Ending {
 
 /// Something for the shell to do. [`Action::Read`], [`Action::Write`], [`Action::Draft`],
 /// [`Action::Reserve`], [`Action::Keep`] and [`Action::End`] are each returned once and wait for
-/// their answer. [`Action::Cut`] and [`Action::Send`] are returned until [`Device::cut`] or
-/// [`Device::compose`] is called.
+/// their answer. [`Action::Cut`], [`Action::Send`] and [`Action::Limit`] are returned until
+/// [`Device::cut`], [`Device::compose`] or [`Device::limit`] is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read registers, waiting `timeout` for the answer; then [`Device::handle_read`].
@@ -127,6 +132,8 @@ pub enum Action {
     /// Make [`Device::kept`] of this slot durable, replacing its contents; then
     /// [`Device::handle_kept`].
     Keep(Slot),
+    /// Call [`Device::limit`] with what the shell knows of the source.
+    Limit(SourceNumber),
     /// Make [`Device::newest`] of this source durable; then [`Device::handle_drafted`].
     Draft(SourceNumber),
     /// Encode with [`Device::cut`] and persist; then [`Device::handle_persisted`].
@@ -160,6 +167,7 @@ pub struct Inverter<const COLUMNS: usize, const ROWS: usize> {
     /// Another interval waits for the buffer to be empty: what was sampled at the former one gets a
     /// batch of its own.
     is_changing: bool,
+    limiter: Limiter,
 }
 
 impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
@@ -172,6 +180,7 @@ impl<const COLUMNS: usize, const ROWS: usize> Inverter<COLUMNS, ROWS> {
         is_draft_due: false,
         reported: SourceState::Unknown,
         is_changing: false,
+        limiter: Limiter::IDLE,
     };
 
     /// Begins polling at `now`, from [`Inverter::IDLE`].
@@ -225,6 +234,9 @@ pub struct Device<I, const COLUMNS: usize, const ROWS: usize> {
     commands: Commands,
     /// The end of the epoch that a command asks for; cleared if it cannot end.
     ending: Option<PendingEnd>,
+    leases: Leases,
+    /// When the server was last heard or, before that, the epoch began.
+    heard_at: MonoMs,
 }
 
 /// An end of the epoch that a command asks for.
@@ -260,6 +272,11 @@ where
                 inverter.source.was_asleep(now.since(since));
             }
         }
+        let leases = Leases::new(kept(Slot::Limits), |source, found| {
+            if let Some(inverter) = find(inverters.as_mut(), source) {
+                inverter.limiter.set_found(Some(found));
+            }
+        });
         let upload_ms = u32::try_from(uplink.interval.as_millis()).unwrap_or(u32::MAX);
         let batch_rows = batch_rows.min(u16::try_from(ROWS).unwrap_or(u16::MAX));
         let mut device = Self {
@@ -287,7 +304,13 @@ where
             permissions,
             commands: Commands::new(kept(Slot::Commands)),
             ending: None,
+            leases,
+            heard_at: now,
         };
+        if device.leases.generation() > LeaseGeneration(0) {
+            device.leases.report();
+        }
+        device.wake_limiters(now);
         device.resume_commands(now);
         device.resume_settings(now);
         device
@@ -313,6 +336,9 @@ where
         if let Some(action) = self.poll_commands(now) {
             return Some(action);
         }
+        if let Some(source) = self.poll_limits(now) {
+            return Some(Action::Limit(source));
+        }
         // Sleep is kept before the sample that showed it: the power may fail between the two.
         if let Some(slot) = self.keeping.poll(now) {
             return Some(Action::Keep(slot));
@@ -330,7 +356,7 @@ where
             return Some(Action::Cut(source));
         }
         if self.cutting.is_none() {
-            let is_reporting = self.commands.is_report_due();
+            let is_reporting = self.commands.is_report_due() || self.reports_leases();
             if self.uplink.is_ready(now, self.spooled.batches, is_reporting) {
                 return Some(Action::Send);
             }
@@ -370,7 +396,8 @@ where
             .chain(reservation)
             .chain(self.keeping.poll_at())
             .chain(self.configuration.poll_at())
-            .chain(self.commands.poll_at(&self.wall_clock))
+            .chain(self.commands.poll_at(&self.wall_clock, |source| self.is_idle(source)))
+            .chain(self.limits_poll_at())
             .min()
             .unwrap_or(MonoMs(u64::MAX))
     }
@@ -385,7 +412,9 @@ where
         let events = &mut self.events;
         let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
         match inverter.source.running() {
-            Some(command) => self.handle_errand(now, source, command, &outcome.result),
+            Some((client, request)) => {
+                self.handle_errand(now, source, client, request, &outcome.result);
+            }
             None => inverter.source.handle(now, outcome, events),
         }
     }
@@ -432,6 +461,7 @@ where
             Slot::Sleep => self.asleep.write(out),
             Slot::Desired => self.configuration.write(out),
             Slot::Commands => self.commands.write(out),
+            Slot::Limits => self.leases.write(self.found_limits(), out),
         }
     }
 
@@ -442,7 +472,8 @@ where
         match slot {
             Slot::Desired if is_done => self.decision_kept(now),
             Slot::Commands => self.commands_kept(now, is_done, is_durable),
-            Slot::Desired | Slot::Sleep => {}
+            Slot::Limits if is_done => self.limits_kept(now),
+            Slot::Desired | Slot::Sleep | Slot::Limits => {}
         }
     }
 
@@ -561,7 +592,8 @@ where
     /// Whether the shell should end the wait for a reply that the server may be holding: there is
     /// something to report. It drops the exchange and calls [`Device::handle_wait_given_up`].
     pub fn is_wait_in_the_way(&self, now: MonoMs) -> bool {
-        self.uplink.is_wait_in_the_way(now, self.commands.is_report_due())
+        let is_reporting = self.commands.is_report_due() || self.reports_leases();
+        self.uplink.is_wait_in_the_way(now, is_reporting)
     }
 
     /// The shell no longer waits for a reply that the server was allowed to hold. Nothing happens if
@@ -606,7 +638,18 @@ where
             values: SectionList::Given(&values),
         };
         let results: Vec<CommandResult<'_>, COMMANDS_MAX> = self.commands.results().collect();
+        let refused_leases: Vec<_, LEASES_MAX> = self.leases.refused().collect();
+        let changes = self.leases.changes().iter();
+        let changes: Vec<_, CHANGES_MAX> = changes
+            .map(|change| change.reported(self.epoch, self.wall_clock.unix(change.mono())))
+            .collect();
+        let leases = ReportedLeases {
+            generation: self.leases.generation(),
+            refused: SectionList::Given(&refused_leases),
+            changes: SectionList::Given(&changes),
+        };
         let tail = Tail {
+            leases: self.reports_leases().then_some(leases),
             results: &results,
             may_wait: self.may_wait(),
             // What a power cut could take back is not reported.
@@ -629,6 +672,9 @@ where
         drop(results);
         if outgoing.results > 0 {
             self.commands.carried();
+        }
+        if outgoing.has_leases {
+            self.leases.carried();
         }
         Ok(outgoing)
     }
@@ -659,9 +705,11 @@ where
         }
         self.clock_heard(now, opened.heard);
         self.commands.answered(true);
+        self.leases.answered(true);
         self.take_commands(now, opened.commands, controls);
         self.follow_up = opened.follow_up;
-        self.take_settings(now, opened.tried, opened.desired.as_ref());
+        self.take_settings(opened.tried, opened.desired.as_ref());
+        self.take_leases(now, opened.leases.as_ref());
         Ok(opened.acknowledged)
     }
 
@@ -681,11 +729,13 @@ where
         for inverter in self.inverters.as_mut() {
             inverter.source.realign(now, &self.wall_clock);
         }
+        self.wake_limiters(now);
     }
 
     /// The message in flight will get no valid reply.
     pub fn handle_link_failure(&mut self, now: MonoMs, failure: LinkFailure) {
         self.commands.answered(false);
+        self.leases.answered(false);
         self.uplink.failed(now, failure, &mut self.events);
     }
 
@@ -752,6 +802,7 @@ where
                 // Samples taken before the clock was confirmed have their own batches; while such a
                 // batch cannot be persisted, later samples join it, each dated by the clock at its own
                 // time.
+                let sampled_at = taken.at;
                 let base = inverter.buffer.base().unwrap_or(wall_clock.base());
                 let t_ms = match (base, wall_clock.unix(taken.at)) {
                     (TimeBase::Unix, Some(unix)) => unix.0,
@@ -767,6 +818,7 @@ where
                 }
                 self.samples = self.samples.saturating_add(1);
                 inverter.is_draft_due = true;
+                inverter.limiter.sampled(sampled_at);
             }
             let state = inverter.source.status().state;
             // With a sample only: [`Device::poll_once`] keeps sleep before it is drafted.
@@ -777,7 +829,7 @@ where
             {
                 self.sleep_noted_at = Some(now);
                 self.asleep.note(number, since);
-                self.keeping.changed(Slot::Sleep, now);
+                self.keeping.changed(Slot::Sleep);
             }
             if state != inverter.reported {
                 inverter.reported = state;

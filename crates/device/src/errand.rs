@@ -1,4 +1,4 @@
-//! What an inverter does for a command, between two reads of a cycle.
+//! What an inverter does for a command or a lease, between two reads of a cycle.
 //!
 //! A write is one of three exchanges: the registers are read, written, and read back. The read
 //! before shows that they are where they should be, that the connection works, and whether anything
@@ -7,18 +7,48 @@
 
 use ecowatt_modbus::ExceptionCode;
 use ecowatt_model::{CommandId, MonoMs};
-use ecowatt_profile::{Read, Setpoint, SetpointError, Table, Verify, Write};
+use ecowatt_profile::{PartLimit, Read, Setpoint, SetpointError, Table, Verify, Write};
 use ecowatt_wire::{CommandFailure, CommandState};
 
 use crate::commands::Outcome;
 use crate::exchange::{Exchange, ReadResult, WriteResult};
 use crate::limits::{READ_BACK_PAUSE, READ_BACKS_MAX};
 
-/// What a command asks of an inverter.
+/// Who asks for an errand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Client {
+    Command(CommandId),
+    /// The leases of the inverter.
+    Leases,
+}
+
+/// What a command or a lease asks of an inverter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    Read { table: Table, address: u16, count: u16 },
+    Read {
+        table: Table,
+        address: u16,
+        count: u16,
+    },
     Write(Setpoint),
+    /// Write also what the registers have already: it restarts a timer.
+    Rewrite(Setpoint),
+    /// Write what was found before any lease.
+    Restore(Setpoint),
+    /// Read the registers of a setpoint that is about to be written for the first time.
+    Find(PartLimit),
+}
+
+impl Request {
+    /// What is written.
+    fn written(&self) -> Option<Setpoint> {
+        match *self {
+            Self::Write(setpoint) | Self::Rewrite(setpoint) | Self::Restore(setpoint) => {
+                Some(setpoint)
+            }
+            Self::Read { .. } | Self::Find(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +59,10 @@ enum Step {
     After,
 }
 
-/// A command under way on the bus.
+/// A command or a limit under way on the bus.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errand {
-    pub(crate) command: CommandId,
+    pub(crate) client: Client,
     request: Request,
     step: Step,
     /// The exchange is requested, and the shell has not answered.
@@ -51,20 +81,21 @@ pub(crate) struct Errand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ErrandEnd<'a> {
     pub(crate) outcome: Outcome,
+    /// Those that a write is for, or all that were read.
     pub(crate) words: &'a [u16],
 }
 
 impl Errand {
-    pub(crate) fn new(command: CommandId, request: Request, latest: MonoMs) -> Self {
-        let step = match request {
-            Request::Write(setpoint @ Setpoint::Registers(_, Verify::Echo)) => {
+    pub(crate) fn new(client: Client, request: Request, latest: MonoMs) -> Self {
+        let step = match request.written() {
+            Some(setpoint @ Setpoint::Registers(_, Verify::Echo)) => {
                 setpoint.write(&[]).map_or(Step::Before, Step::Write)
             }
-            Request::Read { .. } | Request::Write(_) => Step::Before,
+            _ => Step::Before,
         };
         let not_before = MonoMs(0);
         Self {
-            command,
+            client,
             request,
             step,
             is_asked: false,
@@ -73,6 +104,10 @@ impl Errand {
             not_before,
             latest,
         }
+    }
+
+    pub(crate) fn request(&self) -> Request {
+        self.request
     }
 
     pub(crate) fn is_asked(&self) -> bool {
@@ -86,7 +121,7 @@ impl Errand {
 
     /// Whether its command's deadline has passed before anything was written.
     pub(crate) fn is_late(&self, now: MonoMs) -> bool {
-        let is_write = matches!(self.request, Request::Write(_));
+        let is_write = self.request.written().is_some();
         is_write && !self.is_asked && self.step != Step::After && now > self.latest
     }
 
@@ -108,7 +143,10 @@ impl Errand {
     fn read(&self) -> Read {
         let read = match self.request {
             Request::Read { table, address, count } => (table, address, count),
-            Request::Write(setpoint) => setpoint
+            Request::Write(setpoint)
+            | Request::Rewrite(setpoint)
+            | Request::Restore(setpoint)
+            | Request::Find(PartLimit { setpoint, .. }) => setpoint
                 .read()
                 .map_or((Table::Holding, 0, 1), |read| (read.table, read.address, read.count)),
         };
@@ -131,7 +169,7 @@ impl Errand {
             | ReadResult::Garbled
             | ReadResult::Unreachable => Err(None),
         };
-        let Request::Write(setpoint) = self.request else {
+        let Some(setpoint) = self.request.written() else {
             return Some(match words {
                 Ok(words) => ErrandEnd { outcome: Outcome::SUCCEEDED, words },
                 Err(code) => failed(not_read(code)),
@@ -156,7 +194,7 @@ impl Errand {
                 self.again(now).is_none().then_some(failed(outcome))
             }
             (Step::Before | Step::Write(_), Ok(words)) => {
-                if setpoint.holds(words) {
+                if setpoint.holds(words) && !matches!(self.request, Request::Rewrite(_)) {
                     let words = setpoint.shown(words);
                     return Some(ErrandEnd { outcome: Outcome::SUCCEEDED, words });
                 }
@@ -187,7 +225,7 @@ impl Errand {
     pub(crate) fn take_write(&mut self, result: WriteResult) -> Option<ErrandEnd<'static>> {
         self.is_asked = false;
         self.is_confirmed = result == WriteResult::Confirmed;
-        let Request::Write(setpoint) = self.request else { return None };
+        let setpoint = self.request.written()?;
         let is_readable = setpoint.read().is_some();
         (self.step, self.reads) = (Step::After, 0);
         match result {

@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use ecowatt_model::{BatchId, CommandId, ConfigGeneration, SourceNumber};
 use ecowatt_profile::Table;
-use ecowatt_wire::{BatchRefusal, CommandFailure, CommandState, ConfigState, SourceState};
+use ecowatt_wire::{
+    BatchRefusal, CommandFailure, CommandState, ConfigState, LeaseCause, SourceState,
+};
 use heapless::Deque;
 
 use crate::limits::EVENTS_MAX;
@@ -59,6 +61,9 @@ pub enum Event {
     Settings { generation: ConfigGeneration, state: ConfigState, refused: u8 },
     /// A command from the server was accepted or has ended.
     Command { id: CommandId, state: CommandState, failure: CommandFailure },
+    /// A limit by leases has changed, or cannot be followed; in millionths of the rated power, `None`
+    /// if what was found before is restored.
+    Limit { source: SourceNumber, ppm: Option<u32>, cause: LeaseCause, failure: CommandFailure },
     /// The server will never take this batch; it is freed.
     BatchRefused { id: BatchId, reason: BatchRefusal },
 }

@@ -69,13 +69,17 @@ pub(crate) struct Evaluation {
 pub(crate) const FOR_EVER: Duration = Duration::MAX;
 
 /// Returns the limit of an inverter.
-pub(crate) fn evaluate(leases: &[Lease], source: SourceNumber, at: &Situation) -> Evaluation {
+pub(crate) fn evaluate(
+    leases: impl Iterator<Item = Lease>,
+    source: SourceNumber,
+    at: &Situation,
+) -> Evaluation {
     let mut all = Evaluation { verdict: Verdict::Free, valid_for: FOR_EVER };
     let (mut lowest, mut priority) = (None::<InForce>, 0);
     let (mut is_undecided, mut has_decided, mut unrated) = (false, false, None);
-    let its = |lease: &&Lease| lease.source.is_none_or(|its| its == source);
-    for lease in leases.iter().filter(its) {
-        let (held, valid_for) = hold(lease, at);
+    let its = |lease: &Lease| lease.source.is_none_or(|its| its == source);
+    for lease in leases.filter(its) {
+        let (held, valid_for) = hold(&lease, at);
         all.valid_for = all.valid_for.min(valid_for);
         let in_force = match held {
             Held::Nothing => continue,

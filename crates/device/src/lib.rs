@@ -25,8 +25,9 @@ mod errand;
 mod event;
 mod exchange;
 mod inverter_state;
-#[cfg_attr(not(test), expect(dead_code, reason = "the core does not follow leases yet"))]
 mod lease;
+mod leases;
+mod limiter;
 pub mod limits;
 mod quarantine;
 mod read_length;

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use ecowatt_envelope::UPLINK_OVERHEAD_MAX;
 use ecowatt_model::SOURCES_MAX;
+use ecowatt_model::lease::LINK_LOSS_DEFAULT_S;
 use ecowatt_wire::{LAYOUT_MAX, LostSamples, Stream, list_len_max, uplink_fixed_len_max};
 
 /// Shortest wait for an answer, whatever the profile says. A busy gateway or a scheduler that wakes
@@ -140,6 +141,32 @@ pub const READ_BACKS_MAX: u8 = 4;
 
 /// Pause before registers are read again for a command.
 pub const READ_BACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the register of an inverter that a lease limits: one that has lost its
+/// limit feeds in too much for so long, and 15 s are allowed.
+pub const LIMIT_CHECK: Duration = Duration::from_secs(10);
+
+/// Longest pause before a limit that an inverter refused is tried again: it will hardly change its
+/// mind.
+pub const LIMIT_RETRY_MAX: Duration = Duration::from_secs(320);
+
+/// Time in which an inverter must follow a limit (AS/NZS 4777.2). After it the change is reported
+/// with the power that it has by then.
+pub const PROOF_MAX: Duration = Duration::from_secs(15);
+
+/// Time after which a change is reported without a measurement, as of an inverter that fell silent.
+pub const PROOF_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Power above a limit that still counts as within it, for small inverters; 4 % of the rated power
+/// for others.
+pub const PROOF_TOLERANCE_MIN_W: u64 = 100;
+
+/// Finished changes of limits that the server may not have; beyond that the oldest is lost.
+pub const CHANGES_KEPT: usize = 3;
+
+/// Silence after a start before a limit is lifted that no lease states any more: the server may have
+/// another one.
+pub const RELEASE_WAIT: Duration = Duration::from_secs(LINK_LOSS_DEFAULT_S as u64);
 
 /// Events not yet polled by the shell; beyond that the oldest is lost.
 pub const EVENTS_MAX: usize = 16;

@@ -74,7 +74,7 @@ impl PowerPolicy {
 
 /// A set of values: at most one for each setting and source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Settings(Vec<[u8; VALUE_LEN], VALUES_MAX>);
+pub(crate) struct Settings(Vec<[u8; VALUE_LEN], VALUES_MAX, u8>);
 
 impl Settings {
     /// Adds a value, in place of one for the same setting and source.

@@ -10,6 +10,7 @@ use heapless::Vec;
 
 use crate::commands::Commands;
 use crate::desired_slot::Decision;
+use crate::leases::Leases;
 
 /// A named piece of kept state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,11 +21,13 @@ pub enum Slot {
     Desired,
     /// Which commands were seen, and the outcomes of the latest.
     Commands,
+    /// Leases, and the limits that were found before them.
+    Limits,
 }
 
 impl Slot {
     /// In the order in which they are written.
-    pub const ALL: [Self; 3] = [Self::Sleep, Self::Desired, Self::Commands];
+    pub const ALL: [Self; 4] = [Self::Sleep, Self::Desired, Self::Commands, Self::Limits];
 
     /// Most bytes in any slot.
     pub const LEN_MAX: usize = Decision::LEN_MAX;
@@ -36,18 +39,20 @@ impl Slot {
             Self::Sleep => "sleep",
             Self::Desired => "desired",
             Self::Commands => "commands",
+            Self::Limits => "limits",
         }
     }
 }
 
 const _: () = assert!(Asleep::LEN_MAX <= Slot::LEN_MAX && Commands::LEN_MAX <= Slot::LEN_MAX);
+const _: () = assert!(Leases::LEN_MAX <= Slot::LEN_MAX);
 
 /// The inverters that sleep, and since when.
 ///
 /// Version 1: for each inverter its source in one byte and Unix milliseconds in eight, big-endian,
 /// which is also its form in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Asleep(Vec<[u8; ENTRY_LEN], SOURCES_MAX>);
+pub(crate) struct Asleep(Vec<[u8; ENTRY_LEN], SOURCES_MAX, u8>);
 
 const ASLEEP_VERSION: u8 = 1;
 const ENTRY_LEN: usize = 1 + 8;

@@ -54,8 +54,7 @@ pub struct UplinkConfig {
 }
 
 pub(crate) struct Uplink {
-    interval: Duration,
-    check_in_interval: Duration,
+    intervals: Intervals,
     message_bytes_max: usize,
     kid: KeyId,
     keys: LinkKeys,
@@ -95,13 +94,39 @@ pub(crate) struct Uplink {
     random: u32,
 }
 
-/// How often to send, and how long to wait.
+/// How often to send, and how long to wait; in milliseconds, which take a third of the memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intervals {
-    pub(crate) upload: Duration,
-    pub(crate) check_in: Duration,
-    /// How long the server may hold the reply to a check-in; zero if it may not.
-    pub(crate) wait: Duration,
+    upload_ms: u32,
+    check_in_ms: u32,
+    wait_ms: u32,
+}
+
+impl Intervals {
+    /// `wait`: how long the server may hold the reply to a check-in; zero if it may not.
+    pub(crate) fn new(upload: Duration, check_in: Duration, wait: Duration) -> Self {
+        Self {
+            upload_ms: as_millis(upload),
+            check_in_ms: as_millis(check_in),
+            wait_ms: as_millis(wait),
+        }
+    }
+
+    fn upload(self) -> Duration {
+        Duration::from_millis(self.upload_ms.into())
+    }
+
+    fn check_in(self) -> Duration {
+        Duration::from_millis(self.check_in_ms.into())
+    }
+
+    fn wait(self) -> Duration {
+        Duration::from_millis(self.wait_ms.into())
+    }
+}
+
+fn as_millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// A message in flight.
@@ -109,8 +134,8 @@ pub(crate) struct Intervals {
 struct Sent {
     request: RequestId,
     at: MonoMs,
-    /// How long the server may hold the reply; zero if it may not.
-    patience: Duration,
+    /// How long the server may hold the reply, in milliseconds; zero if it may not.
+    patience_ms: u32,
     carried: Contents,
 }
 
@@ -130,8 +155,11 @@ struct Contents {
 impl Uplink {
     pub(crate) fn new(config: UplinkConfig, credentials: &Credentials, now: MonoMs) -> Self {
         let mut uplink = Self {
-            interval: config.interval,
-            check_in_interval: config.interval.max(STATUS_INTERVAL),
+            intervals: Intervals::new(
+                config.interval,
+                config.interval.max(STATUS_INTERVAL),
+                Duration::ZERO,
+            ),
             message_bytes_max: config.message_bytes_max.max(MESSAGE_BYTES_MIN),
             kid: credentials.kid,
             keys: LinkKeys::derive(&credentials.key, credentials.kid),
@@ -154,17 +182,16 @@ impl Uplink {
             random: config.seed | 1,
         };
         uplink.next_at = now.plus(uplink.random_part(START_SPREAD));
-        uplink.check_in_at = uplink.next_at.plus(uplink.check_in_interval);
+        uplink.check_in_at = uplink.next_at.plus(uplink.intervals.check_in());
         uplink
     }
 
     /// Uses these intervals from here on: the next message is due no later than they say, unless
     /// it repeats one that failed or the server asked for a pause.
     pub(crate) fn set_intervals(&mut self, now: MonoMs, intervals: Intervals) {
-        let Intervals { upload, check_in, wait } = intervals;
-        (self.interval, self.check_in_interval) = (upload, check_in);
-        self.wait.set_longest(wait);
+        self.intervals = intervals;
         if self.failures == 0 {
+            let (upload, check_in) = (intervals.upload(), intervals.check_in());
             self.next_at = self.next_at.min(now.plus(upload)).max(self.not_before);
             self.check_in_at = self.check_in_at.min(now.plus(check_in)).max(self.not_before);
         }
@@ -259,7 +286,7 @@ impl Uplink {
     /// Moves a message that is due but has no contents, or cannot be sent yet because
     /// storage is stuck.
     pub(crate) fn postpone(&mut self, now: MonoMs, is_stuck: bool) {
-        let pause = if is_stuck { STORAGE_RETRY } else { self.interval };
+        let pause = if is_stuck { STORAGE_RETRY } else { self.intervals.upload() };
         let next = now.plus(pause.max(Duration::from_millis(1)));
         let next = if self.status_due > now { next.min(self.status_due) } else { next };
         self.next_at = next.max(self.not_before);

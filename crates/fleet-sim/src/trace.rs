@@ -204,6 +204,7 @@ impl What {
             Self::Kept { slot: Slot::Sleep, is_durable } => 10 + u64::from(is_durable),
             Self::Kept { slot: Slot::Desired, is_durable } => 12 + u64::from(is_durable),
             Self::Kept { slot: Slot::Commands, is_durable } => 14 + u64::from(is_durable),
+            Self::Kept { slot: Slot::Limits, is_durable } => 16 + u64::from(is_durable),
             Self::Sent { counter, batches, bytes } => {
                 let sizes = u64::try_from(batches * 1_000_000 + bytes).unwrap_or(0);
                 counter.0 ^ (sizes << 20)

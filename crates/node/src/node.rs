@@ -19,9 +19,9 @@ use core::time::Duration;
 use ecowatt_codec::{CodecMemory, TimeBase, time_base};
 use ecowatt_device::limits::MESSAGE_BYTES_MIN;
 use ecowatt_device::{
-    Action, CompletedRead, Config as CoreConfig, Credentials, Device, Ending, Event, Inverter,
-    LinkFailure, LogLevel, Permissions, ReplyError, Sample, Slot, SourceConfig, SpoolContents,
-    StartInfo, UplinkConfig, WriteResult, batch_bytes_max,
+    Action, CompletedRead, Config as CoreConfig, Controls as _, Credentials, Device, Ending, Event,
+    Inverter, LinkFailure, LogLevel, Permissions, ReplyError, Sample, Slot, SourceConfig,
+    SpoolContents, StartInfo, UplinkConfig, WriteResult, batch_bytes_max,
 };
 use ecowatt_envelope::{DeviceKey, KeyId, MESSAGE_MAX};
 use ecowatt_model::{
@@ -228,18 +228,26 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
     /// Returns what to do next, each action once. `None`: nothing until [`Node::poll_at`] or the
     /// next `handle_*` call.
     pub fn poll(&mut self, now: MonoMs) -> Option<NodeAction> {
-        Some(match self.core.poll_action(now)? {
-            Action::Read { source, read, timeout } => NodeAction::Read { source, read, timeout },
-            Action::Write { source, write, timeout } => {
-                NodeAction::Write { source, write, timeout }
-            }
-            Action::Keep(slot) => NodeAction::Work(DiskWork::Keep(slot)),
-            Action::Draft(source) => NodeAction::Work(DiskWork::Draft(source)),
-            Action::Cut(source) => NodeAction::Work(DiskWork::Cut(source)),
-            Action::Reserve(limit) => NodeAction::Work(DiskWork::Reserve(limit)),
-            Action::Send => NodeAction::Work(DiskWork::Send),
-            Action::End(ending) => NodeAction::End(ending),
-        })
+        loop {
+            return Some(match self.core.poll_action(now)? {
+                Action::Limit(source) => {
+                    self.core.limit(now, source, &self.controls);
+                    continue;
+                }
+                Action::Read { source, read, timeout } => {
+                    NodeAction::Read { source, read, timeout }
+                }
+                Action::Write { source, write, timeout } => {
+                    NodeAction::Write { source, write, timeout }
+                }
+                Action::Keep(slot) => NodeAction::Work(DiskWork::Keep(slot)),
+                Action::Draft(source) => NodeAction::Work(DiskWork::Draft(source)),
+                Action::Cut(source) => NodeAction::Work(DiskWork::Cut(source)),
+                Action::Reserve(limit) => NodeAction::Work(DiskWork::Reserve(limit)),
+                Action::Send => NodeAction::Work(DiskWork::Send),
+                Action::End(ending) => NodeAction::End(ending),
+            });
+        }
     }
 
     /// When to call [`Node::poll`] again if nothing else happens.
@@ -469,7 +477,11 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         self.note_start();
         let sample = self.core.newest(source);
         let result = sample.map_or(Ok(()), |sample| self.storage.draft(&sample));
+        let power = sample.and_then(|sample| self.controls.power_w(&sample));
         self.core.handle_drafted(source, result.is_ok());
+        if let Some(watts) = power {
+            self.core.handle_power(source, watts, self.controls.rated_w(source));
+        }
         WorkOutcome::Drafted { source, result }
     }
 

@@ -37,7 +37,7 @@ mod write_rule;
 #[cfg(feature = "std")]
 pub use compile::{CompileError, Compiled};
 pub use control::{
-    Control, ControlError, ControlPlace, ONE_OF_MAX, Setpoint, SetpointError, Verify,
+    Control, ControlError, ControlPlace, ONE_OF_MAX, PartLimit, Setpoint, SetpointError, Verify,
     WRITE_REGISTERS_MAX, Write, WriteFunction,
 };
 pub use decimal::{ParseScaledError, Scaled};

@@ -14,7 +14,7 @@ use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_model::{DeviceNumber, MonoMs, SourceNumber};
 use ecowatt_node::storage::{Damage, Ledger, Postponed, StorageError};
 use ecowatt_node::{DiskWork, Message, Node, NodeAction, NodeConfig, SourceSetup, WorkOutcome};
-use ecowatt_wire::{CommandState, ConfigState, SourceState};
+use ecowatt_wire::{CommandFailure, CommandState, ConfigState, SourceState};
 use hyper::body::Bytes;
 use tokio::sync::{Notify, mpsc};
 
@@ -161,7 +161,12 @@ impl Epoch {
             sources.push(SourceSetup {
                 number: site.source,
                 plan: compiled.plan,
-                controls: controls::of(inverter, site.survey.as_ref(), site.rated_w),
+                controls: controls::of(
+                    inverter,
+                    site.survey.as_ref(),
+                    &compiled.layout,
+                    site.rated_w,
+                ),
                 layout: compiled.layout.to_cbor(),
                 interval: config.sample_interval,
                 timeout_max: inverter.patience(),
@@ -775,6 +780,15 @@ impl Epoch {
             }
             Event::Command { id, state, failure: _ } => {
                 tracing::info!(%id, ?state, "command from the server");
+            }
+            Event::Limit { source, ppm, cause, failure: CommandFailure::None } => {
+                let percent = ppm.map(|ppm| f64::from(ppm) / 10_000.0);
+                tracing::info!(inverter = self.name(source), percent, ?cause, "limit changed");
+            }
+            Event::Limit { source, ppm, cause, failure } => {
+                let percent = ppm.map(|ppm| f64::from(ppm) / 10_000.0);
+                let inverter = self.name(source);
+                tracing::warn!(inverter, percent, ?cause, ?failure, "limit cannot be followed");
             }
             Event::BatchRefused { id, reason } => {
                 tracing::error!(batch = %id, ?reason, "server refused a batch for good");

@@ -29,7 +29,7 @@ where
     /// Begins the epoch with the settings of the slot.
     pub(super) fn resume_settings(&mut self, now: MonoMs) {
         if self.configuration.start(now) {
-            self.keeping.changed(Slot::Desired, now);
+            self.keeping.changed(Slot::Desired);
             if self.configuration.trial().is_none() {
                 self.note_settings();
             }
@@ -42,7 +42,6 @@ where
     /// Takes what a reply says about settings.
     pub(super) fn take_settings(
         &mut self,
-        now: MonoMs,
         tried: Option<ConfigGeneration>,
         desired: Option<&Desired<'_>>,
     ) {
@@ -57,7 +56,7 @@ where
         let abilities = Abilities { rows: ROWS, has_log, sources: &sources };
         let is_new = desired.is_some_and(|desired| self.configuration.decide(desired, &abilities));
         if has_ended || is_new {
-            self.keeping.changed(Slot::Desired, now);
+            self.keeping.changed(Slot::Desired);
             self.uplink.report(false);
         } else if desired.is_some() && self.keeping.is_done(Slot::Desired) {
             // The server has lost the report, as one does whose backup was restored.
@@ -69,7 +68,7 @@ where
     /// the server cannot be reached with them.
     pub(super) fn poll_settings(&mut self, now: MonoMs) {
         if self.configuration.poll(now) {
-            self.keeping.changed(Slot::Desired, now);
+            self.keeping.changed(Slot::Desired);
             self.uplink.report(false);
             self.note_settings();
             self.apply(now);
@@ -177,7 +176,7 @@ where
         // A device that saves power does not keep its modem connected.
         let wait = self.in_use().duration(COMMAND_WAIT);
         let wait = if self.is_saving { Duration::ZERO } else { wait };
-        self.uplink.set_intervals(now, Intervals { upload, check_in, wait });
+        self.uplink.set_intervals(now, Intervals::new(upload, check_in, wait));
     }
 
     fn in_use(&self) -> InUse<'_> {

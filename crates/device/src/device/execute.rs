@@ -7,7 +7,7 @@ use ecowatt_wire::{Command, CommandAction, CommandFailure, CommandState, ParsedI
 
 use super::{Action, Controls, Device, Ending, Inverter, PendingEnd, find};
 use crate::commands::{Begun, Outcome, Receipt, Registers, Task};
-use crate::errand::{ErrandEnd, Request};
+use crate::errand::{Client, ErrandEnd, Request};
 use crate::event::Event;
 use crate::exchange::{ReadResult, WriteResult};
 use crate::slot::Slot;
@@ -33,11 +33,11 @@ where
     /// Begins the epoch with the commands of the slot.
     pub(super) fn resume_commands(&mut self, now: MonoMs) {
         if self.commands.start(self.wall_clock.unix(now)) {
-            self.keeping.changed(Slot::Commands, now);
+            self.keeping.changed(Slot::Commands);
         }
         if self.commands.reset().is_some() {
             self.configuration.reset();
-            self.keeping.changed(Slot::Desired, now);
+            self.keeping.changed(Slot::Desired);
         }
     }
 
@@ -54,7 +54,7 @@ where
             match self.commands.take(&command, task, unix) {
                 Receipt::Nothing => continue,
                 Receipt::Answered => {}
-                Receipt::Accepted => self.keeping.changed(Slot::Commands, now),
+                Receipt::Accepted => self.keeping.changed(Slot::Commands),
             }
             self.note_command(command.id);
         }
@@ -88,18 +88,28 @@ where
         }
         let unix = self.confirmed_time(now)?;
         while let Some(id) = self.commands.expire(unix) {
-            self.keeping.changed(Slot::Commands, now);
+            self.keeping.changed(Slot::Commands);
             self.note_command(id);
         }
-        while let Some(begun) = self.commands.begin(unix) {
+        while let Some(begun) = self.begin_command(unix) {
             if let Some(ending) = self.execute(now, begun) {
                 // Nothing else is begun in an epoch that ends.
                 self.commands.close();
-                self.keeping.changed(Slot::Commands, now);
+                self.keeping.changed(Slot::Commands);
                 self.ending = Some(PendingEnd { command: begun.id, ending, is_asked: false });
             }
         }
         None
+    }
+
+    fn begin_command(&mut self, unix: UnixMs) -> Option<Begun> {
+        let inverters = self.inverters.as_ref();
+        self.commands.begin(unix, |source| is_idle(inverters, source))
+    }
+
+    /// Whether an inverter can take an errand.
+    pub(super) fn is_idle(&self, source: SourceNumber) -> bool {
+        is_idle(self.inverters.as_ref(), source)
     }
 
     /// Asks the shell once to end the epoch, when the slot has the command as begun.
@@ -151,7 +161,7 @@ where
     fn begin_errand(&mut self, now: MonoMs, begun: Begun, source: SourceNumber, request: Request) {
         let latest = self.wall_clock.mono(begun.deadline).unwrap_or(now);
         if let Some(inverter) = find(self.inverters.as_mut(), source) {
-            inverter.source.run(begun.id, request, latest);
+            inverter.source.run(Client::Command(begun.id), request, latest);
         }
     }
 
@@ -183,6 +193,9 @@ where
                     return Err(CommandFailure::Locked);
                 }
                 let source = self.source_of(command)?;
+                if self.is_leased(source) && sets_limit(&command.order) {
+                    return Err(CommandFailure::Leased);
+                }
                 Ok(Task::Write(source, setpoint(source, &command.order, controls)?))
             }
             CommandAction::Reboot | CommandAction::Diagnose | CommandAction::Other(_) => {
@@ -201,30 +214,35 @@ where
     /// Takes the outcome of an [`Action::Write`].
     pub fn handle_write(&mut self, now: MonoMs, source: SourceNumber, result: WriteResult) {
         let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
-        let Some(id) = inverter.source.running() else { return };
+        let Some((client, request)) = inverter.source.running() else { return };
         if let Some(end) = inverter.source.handle_write(result) {
-            self.end_errand(now, id, end);
+            self.end_errand(now, source, client, request, &end);
         }
     }
 
-    /// Takes the outcome of a read for a command.
+    /// Takes the outcome of a read for an errand.
     pub(super) fn handle_errand(
         &mut self,
         now: MonoMs,
         source: SourceNumber,
-        id: CommandId,
+        client: Client,
+        request: Request,
         result: &ReadResult<'_>,
     ) {
         let Some(inverter) = find(self.inverters.as_mut(), source) else { return };
         if let Some(end) = inverter.source.handle_errand(now, result) {
-            self.end_errand(now, id, end);
+            self.end_errand(now, source, client, request, &end);
         }
     }
 
     /// The command that the exchange under way with a source is for.
     pub fn commanded(&self, source: SourceNumber) -> Option<CommandId> {
         let mut inverters = self.inverters.as_ref().iter();
-        inverters.find(|inverter| inverter.source.number() == source)?.source.running()
+        let inverter = inverters.find(|inverter| inverter.source.number() == source)?;
+        match inverter.source.running()?.0 {
+            Client::Command(id) => Some(id),
+            Client::Leases => None,
+        }
     }
 
     /// The command that the epoch is to end for.
@@ -243,7 +261,18 @@ where
         }
     }
 
-    fn end_errand(&mut self, now: MonoMs, id: CommandId, end: ErrandEnd<'_>) {
+    fn end_errand(
+        &mut self,
+        now: MonoMs,
+        source: SourceNumber,
+        client: Client,
+        request: Request,
+        end: &ErrandEnd<'_>,
+    ) {
+        let Client::Command(id) = client else {
+            self.end_limit(now, source, request, end);
+            return;
+        };
         if !end.words.is_empty() {
             self.commands.add_words(id, end.words);
         }
@@ -252,7 +281,7 @@ where
 
     fn end_command(&mut self, now: MonoMs, id: CommandId, outcome: Outcome) {
         if self.commands.end(id, outcome, self.wall_clock.unix(now)) {
-            self.keeping.changed(Slot::Commands, now);
+            self.keeping.changed(Slot::Commands);
             self.note_command(id);
         }
     }
@@ -266,6 +295,32 @@ where
         if let Some(Outcome { state, failure, detail: _ }) = self.commands.outcome(id) {
             self.events.push(Event::Command { id, state, failure });
         }
+    }
+}
+
+fn is_idle<const COLUMNS: usize, const ROWS: usize>(
+    inverters: &[Inverter<COLUMNS, ROWS>],
+    source: SourceNumber,
+) -> bool {
+    let mut inverters = inverters.iter();
+    let inverter = inverters.find(|inverter| inverter.source.number() == source);
+    inverter.is_none_or(|inverter| inverter.source.client().is_none())
+}
+
+/// Whether an order sets the limit that leases set, too.
+fn sets_limit(order: &CommandAction<'_>) -> bool {
+    match order {
+        CommandAction::Write { point, .. } => *point == CONTROL_P_LIMIT,
+        CommandAction::LimitPower { .. } | CommandAction::LimitPowerWatts { .. } => true,
+        CommandAction::WriteRegister { .. }
+        | CommandAction::ReadRegisters { .. }
+        | CommandAction::Upload
+        | CommandAction::Diagnose
+        | CommandAction::Restart
+        | CommandAction::Reboot
+        | CommandAction::ClearFault
+        | CommandAction::FactoryReset
+        | CommandAction::Other(_) => false,
     }
 }
 

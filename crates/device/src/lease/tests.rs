@@ -40,7 +40,7 @@ fn unconfirmed(situation: Situation) -> Situation {
 
 /// The verdict in words, and for how many seconds it is valid.
 fn verdict(leases: &[Lease], at: &Situation) -> (std::string::String, Option<u64>) {
-    let Evaluation { verdict, valid_for } = evaluate(leases, SOURCE, at);
+    let Evaluation { verdict, valid_for } = evaluate(leases.iter().copied(), SOURCE, at);
     let text = match verdict {
         Verdict::Wait => "wait".into(),
         Verdict::Free => "free".into(),
@@ -210,7 +210,7 @@ proptest! {
     #[test]
     fn never_above_the_lowest_that_lasts(leases in leases(), at in situations()) {
         let lowest = leases.iter().filter_map(|lease| lasting(lease, &at)).min();
-        match (evaluate(&leases, SOURCE, &at).verdict, lowest) {
+        match (evaluate(leases.iter().copied(), SOURCE, &at).verdict, lowest) {
             (_, None) => {}
             (Verdict::Limit(InForce { ppm, .. }), Some(lowest)) => prop_assert!(ppm <= lowest),
             (other, Some(_)) => prop_assert!(false, "{other:?}"),
@@ -230,7 +230,7 @@ proptest! {
             let then = lease.then.and_then(|then| part(then, at.rated_w));
             // A lease that needs the rated power for one of its limits is not followed without it.
             let (Some(then), Some(_)) = (then, part(lease.limit, at.rated_w)) else { continue };
-            match evaluate(&leases, SOURCE, &at).verdict {
+            match evaluate(leases.iter().copied(), SOURCE, &at).verdict {
                 Verdict::Limit(InForce { ppm, .. }) => prop_assert!(ppm <= then),
                 other @ (Verdict::Wait | Verdict::Free | Verdict::NoRatedPower(_)) => {
                     prop_assert!(false, "{other:?}");
@@ -242,7 +242,7 @@ proptest! {
     /// Nothing changes before the time that the verdict states.
     #[test]
     fn a_verdict_is_valid_for_as_long_as_it_says(leases in leases(), at in situations()) {
-        let Evaluation { verdict, valid_for } = evaluate(&leases, SOURCE, &at);
+        let Evaluation { verdict, valid_for } = evaluate(leases.iter().copied(), SOURCE, &at);
         let later = valid_for.min(Duration::from_secs(100_000)).saturating_sub(Duration::from_millis(1));
         let ms = i64::try_from(later.as_millis()).unwrap();
         let at = Situation {
@@ -250,7 +250,7 @@ proptest! {
             silence: at.silence + later,
             ..at
         };
-        prop_assert_eq!(evaluate(&leases, SOURCE, &at).verdict, verdict);
+        prop_assert_eq!(evaluate(leases.iter().copied(), SOURCE, &at).verdict, verdict);
         prop_assert!(valid_for > Duration::ZERO);
     }
 
@@ -258,7 +258,7 @@ proptest! {
     /// difference.
     #[test]
     fn others_and_order_make_no_difference(leases in leases(), at in situations()) {
-        let one = evaluate(&leases, SOURCE, &at).verdict;
+        let one = evaluate(leases.iter().copied(), SOURCE, &at).verdict;
         let mut turned = leases.clone();
         turned.reverse();
         turned.retain(|lease| lease.source != Some(SourceNumber(1)));
@@ -266,6 +266,6 @@ proptest! {
             Verdict::Limit(InForce { ppm, .. }) => Some(ppm),
             Verdict::Wait | Verdict::Free | Verdict::NoRatedPower(_) => None,
         };
-        prop_assert_eq!(ppm(one), ppm(evaluate(&turned, SOURCE, &at).verdict));
+        prop_assert_eq!(ppm(one), ppm(evaluate(turned.iter().copied(), SOURCE, &at).verdict));
     }
 }

@@ -6,12 +6,13 @@ use ecowatt_codec::encoded_len_max;
 use ecowatt_envelope::{MESSAGE_MAX, RequestId, SealError, UPLINK_OVERHEAD_MAX, seal_uplink};
 use ecowatt_model::{BootEpoch, ConfigGeneration, Counter, MonoMs, ROWS_MAX, SOURCES_MAX};
 use ecowatt_wire::{
-    ARGUMENTS_MAX, Batch, ClockReport, CommandResult, ITEMS_MAX, LostSamples, Reported, Status,
-    Stream, UplinkWriter, WriteError, list_len_max, reported_len_max, uplink_fixed_len_max,
+    ARGUMENTS_MAX, Batch, ClockReport, CommandResult, ITEMS_MAX, LostSamples, Reported,
+    ReportedLeases, Status, Stream, UplinkWriter, WriteError, list_len_max,
+    reported_leases_len_max, reported_len_max, uplink_fixed_len_max,
 };
 use heapless::Vec;
 
-use super::{Contents, Sent, Uplink};
+use super::{Contents, Sent, Uplink, as_millis};
 use crate::limits::{ANNOUNCED_MAX, MESSAGE_BYTES_MIN, STATUS_INTERVAL};
 use crate::wall_clock::WallClock;
 
@@ -31,6 +32,8 @@ pub struct SealedMessage {
     pub results: usize,
     /// How long the server may hold the reply. The shell waits for it for so much longer.
     pub patience: Duration,
+    /// Whether the report of leases is in it.
+    pub has_leases: bool,
 }
 
 /// Why no message was made.
@@ -57,6 +60,8 @@ pub(crate) struct Tail<'a> {
     pub(crate) may_wait: bool,
     /// States of commands that the server may not have.
     pub(crate) results: &'a [CommandResult<'a>],
+    /// The leases and what came of them, if a report is due.
+    pub(crate) leases: Option<ReportedLeases<'a>>,
 }
 
 impl Tail<'_> {
@@ -98,6 +103,12 @@ impl Uplink {
         let has_room = results_len <= room - layout_bytes - report_bytes;
         let results = if has_room { tail.results } else { &[] };
         let report_bytes = report_bytes + if has_room { results_len } else { 0 };
+        let leases_len = |all: &ReportedLeases<'_>| {
+            reported_leases_len_max(all.refused.len(), all.changes.len())
+        };
+        let left = room - layout_bytes - report_bytes;
+        let leases = tail.leases.filter(|all| leases_len(all) <= left);
+        let report_bytes = report_bytes + leases.as_ref().map_or(0, leases_len);
         let mut writer = UplinkWriter::new(plain);
         let is_check_in = now < self.next_at;
         let batches = if self.is_heard && !is_check_in {
@@ -123,11 +134,15 @@ impl Uplink {
             writer.results(&mut results.iter().copied(), 0).map_err(ComposeError::Write)?;
         // The server takes a message when it answers it. One that reports something must not wait for
         // that; the others have room for the section.
-        let has_news = has_status || layouts + dropped + results > 0 || reported.is_some();
+        let has_news = has_status || layouts + dropped + results > 0;
+        let has_news = has_news || reported.is_some() || leases.is_some();
         let may_wait = tail.may_wait && is_check_in && !has_news;
         let patience = if may_wait { self.patience(now) } else { Duration::ZERO };
         if !patience.is_zero() {
             writer.patience(patience).map_err(ComposeError::Write)?;
+        }
+        if let Some(leases) = &leases {
+            writer.leases(leases).map_err(ComposeError::Write)?;
         }
         let len = writer.finish();
         let request = RequestId { kid: self.kid, counter: Counter(self.next_counter) };
@@ -146,8 +161,11 @@ impl Uplink {
         let trial = tail.trial;
         let carried =
             Contents { batches, is_check_in, has_status, has_report, trial, streams, dropped };
-        self.sent = Some(Sent { request, at: now, patience, carried });
-        Ok(SealedMessage { request, len, batches, streams: layouts, dropped, results, patience })
+        let patience_ms = as_millis(patience);
+        self.sent = Some(Sent { request, at: now, patience_ms, carried });
+        let has_leases = leases.is_some();
+        let streams = layouts;
+        Ok(SealedMessage { request, len, batches, streams, dropped, results, patience, has_leases })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use ecowatt_envelope::{OpenError, open_reply};
 use ecowatt_model::{ConfigGeneration, MonoMs};
-use ecowatt_wire::{AckRange, Command, Desired, ITEMS_MAX, ParseError, ParsedItems, Reply};
+use ecowatt_wire::{
+    AckRange, Command, Desired, DesiredLeases, ITEMS_MAX, ParseError, ParsedItems, Reply,
+};
 use heapless::Vec;
 
 use super::{Contents, Sent, Uplink};
@@ -38,6 +40,7 @@ pub(crate) struct ReplyEffects<'s> {
     pub(crate) tried: Option<ConfigGeneration>,
     pub(crate) desired: Option<Desired<'s>>,
     pub(crate) commands: ParsedItems<'s, Command<'s>>,
+    pub(crate) leases: Option<DesiredLeases<'s>>,
 }
 
 /// Whether another message may follow at once if there are batches to send.
@@ -65,7 +68,7 @@ impl Uplink {
         let plain =
             open_reply(&self.keys, sent.request, bytes, scratch).map_err(ReplyError::Open)?;
         let reply = Reply::parse(plain).map_err(ReplyError::Parse)?;
-        let Some(Sent { at: sent_at, patience, carried, .. }) = self.sent.take() else {
+        let Some(Sent { at: sent_at, patience_ms, carried, .. }) = self.sent.take() else {
             return Err(ReplyError::NotExpected);
         };
         let mut acknowledged = Acknowledged { ranges: Vec::new(), drops_known: carried.dropped };
@@ -97,14 +100,16 @@ impl Uplink {
             // A check-in moves no upload.
             None if carried.is_check_in => self.next_at.max(now),
             // Spreads devices that started together over the interval.
-            None if was_fast && !self.is_fast => now.plus(self.random_part(self.interval)),
-            None => sent_at.plus(self.interval).max(now),
+            None if was_fast && !self.is_fast => {
+                now.plus(self.random_part(self.intervals.upload()))
+            }
+            None => sent_at.plus(self.intervals.upload()).max(now),
         };
         self.not_before = if check_in.is_some() { self.next_at } else { now };
-        self.check_in_at = now.plus(self.check_in_interval).max(self.not_before);
-        if !patience.is_zero() {
+        self.check_in_at = now.plus(self.intervals.check_in()).max(self.not_before);
+        if patience_ms > 0 {
             let is_worth_it = !reply.held().is_zero() || reply.commands().len() > 0;
-            self.wait.answered(now, sent_at, is_worth_it);
+            self.wait.answered(now, sent_at, self.intervals.wait(), is_worth_it);
         }
         // Batches had no room beside a report. It does not come again by itself.
         let is_crowded = carried.has_report && carried.batches == 0 && !carried.is_check_in;
@@ -121,13 +126,20 @@ impl Uplink {
             }
             None => FollowUp::IfFreed,
         };
-        let (tried, desired, commands) = (carried.trial, reply.desired(), reply.commands());
-        Ok(ReplyEffects { acknowledged, heard, follow_up, tried, desired, commands })
+        Ok(ReplyEffects {
+            acknowledged,
+            heard,
+            follow_up,
+            tried: carried.trial,
+            desired: reply.desired(),
+            commands: reply.commands(),
+            leases: reply.leases(),
+        })
     }
 
     /// The message in flight got no valid reply: what it carried is due again.
     pub(crate) fn failed(&mut self, now: MonoMs, failure: LinkFailure, events: &mut Events) {
-        let Some(Sent { carried, patience, .. }) = self.sent.take() else {
+        let Some(Sent { carried, patience_ms, .. }) = self.sent.take() else {
             // No message was made. An immediate retry would fail in the same way.
             self.next_at = now.plus(LINK_RETRY_MIN).max(self.not_before);
             self.check_in_at = self.check_in_at.max(self.next_at);
@@ -150,7 +162,7 @@ impl Uplink {
         self.failures = self.failures.saturating_add(1);
         self.next_at = now.plus(retry_in);
         // A device that waits asks again as soon as it may.
-        let check_in_at = if patience.is_zero() { self.check_in_at } else { now };
+        let check_in_at = if patience_ms == 0 { self.check_in_at } else { now };
         self.check_in_at = check_in_at.max(self.next_at);
     }
 

@@ -5,6 +5,7 @@
 mod acquire;
 mod commands;
 mod compose;
+mod leases;
 mod link;
 mod memory;
 mod power;

@@ -183,6 +183,7 @@ fn live_a_day<const COLUMNS: usize, const ROWS: usize>(plan: Plan) {
                 core.handle_link_failure(now, LinkFailure::Unreachable);
             }
             Action::Keep(slot) => core.handle_kept(now, slot, true),
+            Action::Limit(source) => panic!("{source}"),
             Action::End(ending) => panic!("{ending:?}"),
             Action::Reserve(limit) => core.handle_reserved(limit),
         }

@@ -160,6 +160,7 @@ fn poll(
                 core.handle_link_failure(now, LinkFailure::Unreachable);
             }
             Action::Keep(slot) => core.handle_kept(now, slot, true),
+            Action::Limit(source) => panic!("{source}"),
             Action::End(ending) => panic!("{ending:?}"),
             Action::Reserve(limit) => core.handle_reserved(limit),
         }

@@ -18,11 +18,15 @@
 //! - `writes well | lost | unheard | refused CODE | ignored | unsent`: what comes of a write, where *lost* is
 //!   executed without an answer, *unheard* is not executed and has none, and *ignored* is confirmed and
 //!   not executed
+//! - `lease PERMILLE [from=SECONDS] [for=SECONDS] [ramp=SECONDS] [lost=SECONDS] [then=PERMILLE] [@SOURCE]`:
+//!   another lease from here on (default: at once, for 10 minutes, lost after a minute), under the next
+//!   generation; `release NUMBER` without this one, `release all` without any
+//! - `inverter forgets`: its registers are as they were at first
 //! - `owner locks`: the device may not write from the next start on
 //! - `time DIFFERENCE_MS` (what the server's clock shows, less the truth)
 //! - `flash well | full | lasts`, where *lasts* leaves the device off once a command ends its epoch
 //! - `system unset | DIFFERENCE_MS` (before `start`: the system clock minus the true time)
-//! - `show KIND…` of read, keep, sample, cut, send, wait, report, result, event, end
+//! - `show KIND…` of read, keep, sample, cut, send, wait, report, result, lease, event, end
 //! - `start`, `run DURATION`, `power cut`
 //!
 //! The rig checks the invariants: a counter seals once, a batch id has one content, every durable
@@ -48,8 +52,8 @@ use ecowatt_model::setting::{
     UPLOAD_INTERVAL,
 };
 use ecowatt_model::{
-    BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration, Mark,
-    MonoMs, Sequence, Setting, SourceNumber, StreamNumber, UnixMs,
+    BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration,
+    LeaseGeneration, LeaseId, Mark, MonoMs, Sequence, Setting, SourceNumber, StreamNumber, UnixMs,
 };
 use ecowatt_profile::{
     Control, ControlPlace, Group, Kind, Plan, Read, SleepCondition, SleepRule, SleepTest, Table,
@@ -57,8 +61,9 @@ use ecowatt_profile::{
 };
 use ecowatt_wire::{
     AckRange, Batch, BatchRefusal, BootReason, Command, CommandAction, CommandFailure,
-    CommandResult, CommandState, ConfigState, Desired, EpochStart, RefusedBatch, ReplyWriter,
-    Reported, SectionList, SettingValue, SourceState, Stream, Uplink,
+    CommandResult, CommandState, ConfigState, Desired, DesiredLeases, EpochStart, Lease, Limit,
+    LimitChange, RefusedBatch, ReplyWriter, Reported, ReportedLeases, SectionList, SettingValue,
+    SourceState, Stream, Uplink,
 };
 
 pub(crate) const COLUMNS: usize = 10;
@@ -185,6 +190,11 @@ struct Store {
     /// The generation that was reported last.
     reported: Option<u32>,
     commands: Vec<Ordered>,
+    /// All leases that there were, and which are not released.
+    leases: Vec<(Lease, bool)>,
+    lease_generation: u32,
+    /// The generation of leases that was reported last.
+    leases_reported: Option<u32>,
 }
 
 /// A command as the server keeps it.
@@ -328,6 +338,9 @@ impl Rig {
                 ("writes", "refused") => self.writes = Writes::Refused(number.parse().unwrap()),
                 ("writes", "ignored") => self.writes = Writes::Ignored,
                 ("writes", "unsent") => self.writes = Writes::Unsent,
+                ("inverter", "forgets") => self.written.clear(),
+                ("lease", _) => self.lease(rest),
+                ("release", number) => self.release(number.parse().ok()),
                 ("owner", "locks") => self.is_locked = true,
                 ("server", "well") => self.server = Replies::Well,
                 ("server", "away") => self.server = Replies::Away,
@@ -474,6 +487,88 @@ impl Rig {
             order,
         };
         self.store.commands.push(Ordered { command, state: None });
+    }
+
+    fn lease(&mut self, words: &str) {
+        let (permille, rest) = words.split_once(' ').unwrap_or((words, ""));
+        let limit = |permille: &str| Limit::Permille(permille.parse().unwrap());
+        let now_s = u32::try_from(self.truth().0 / 1_000).unwrap();
+        let mut lease = Lease {
+            id: LeaseId(u32::try_from(self.store.leases.len()).unwrap() + 1),
+            source: None,
+            limit: limit(permille),
+            from_s: now_s,
+            to_s: 600,
+            ramp_s: 0,
+            link_loss_s: 60,
+            then: None,
+            priority: 5,
+        };
+        for word in rest.split_whitespace() {
+            let (name, value) = word.split_once(['=', '@']).unwrap();
+            match name {
+                "" => lease.source = Some(SourceNumber(value.parse().unwrap())),
+                "from" => lease.from_s += value.parse::<u32>().unwrap(),
+                "for" => lease.to_s = value.parse().unwrap(),
+                "ramp" => lease.ramp_s = value.parse().unwrap(),
+                "lost" => lease.link_loss_s = value.parse().unwrap(),
+                "then" => lease.then = Some(limit(value)),
+                _ => panic!("{word}"),
+            }
+        }
+        lease.to_s += lease.from_s;
+        self.store.leases.push((lease, true));
+        self.store.lease_generation += 1;
+    }
+
+    fn release(&mut self, number: Option<u32>) {
+        for (lease, is_held) in &mut self.store.leases {
+            *is_held &= number.is_some_and(|number| lease.id != LeaseId(number));
+        }
+        self.store.lease_generation += 1;
+    }
+
+    fn take_leases(&mut self, reported: &ReportedLeases<'_>) {
+        let generation = reported.generation.0;
+        assert!(self.store.leases_reported <= Some(generation), "{generation} is below the last");
+        let refused: String =
+            reported.refused.iter().map(|r| format!(" {} {:?}", r.id, r.reason)).collect();
+        if self.store.leases_reported != Some(generation) {
+            self.say("lease", &format!("generation {generation}{refused}"));
+        }
+        self.store.leases_reported = Some(generation);
+        for change in reported.changes.iter() {
+            let LimitChange { lease, cause, limit_ppm, failure, .. } = change;
+            let limit = limit_ppm.map_or("found".into(), |ppm| format!("{}", ppm / 1_000));
+            let lease = lease.map_or(String::new(), |lease| format!(" by {lease}"));
+            let failure = match failure {
+                CommandFailure::None => String::new(),
+                failure => format!(" {failure:?} {}", change.detail),
+            };
+            let at = change.at.map_or("-".into(), |at| (at.0 - NOON).to_string());
+            let confirmed = change.confirmed_ms.map_or(String::new(), |ms| format!(" held {ms}"));
+            let power = change.power_w.zip(change.power_ms);
+            let power = power.map_or(String::new(), |(w, ms)| format!(" {w} W {ms}"));
+            self.say(
+                "lease",
+                &format!("{limit}{lease} {cause:?}{failure} at {at}{confirmed}{power}"),
+            );
+        }
+    }
+
+    /// The power that the inverter makes: 4 kW, unless its limit is lower.
+    fn power_w(&self) -> i32 {
+        self.register(LIMIT).map_or(4_000, |percent| (i32::from(percent) * 50).min(4_000))
+    }
+
+    /// The limit in the inverter's register, in percent.
+    pub(crate) fn limit(&self) -> u16 {
+        self.register(LIMIT).unwrap_or(1_000 + LIMIT)
+    }
+
+    /// What was written to the limit's register, in order.
+    pub(crate) fn limits_written(&self) -> Vec<u16> {
+        self.written.iter().map(|(_, value)| *value).collect()
     }
 
     fn take_result(&mut self, result: &CommandResult<'_>) {
@@ -715,7 +810,10 @@ impl Rig {
                     self.flash.drafts.insert(ordinal, row.clone());
                     self.durable.insert(row);
                 }
-                self.core.as_mut().unwrap().handle_drafted(source, is_durable);
+                let power_w = self.power_w();
+                let core = self.core.as_mut().unwrap();
+                core.handle_drafted(source, is_durable);
+                core.handle_power(source, power_w, Some(5_000));
                 self.say("sample", &format!("{since}{base} {letters}"));
             }
             Action::Cut(source) => {
@@ -739,6 +837,10 @@ impl Rig {
                     core.handle_persisted(now, is_durable);
                     core.handle_spooled(now, spooled);
                 }
+            }
+            Action::Limit(source) => {
+                let now = self.mono();
+                self.core.as_mut().unwrap().limit(now, source, &Catalogue);
             }
             Action::Reserve(limit) => {
                 let now = self.mono();
@@ -968,6 +1070,9 @@ impl Rig {
         for result in uplink.results() {
             self.take_result(&result);
         }
+        if let Some(leases) = uplink.leases() {
+            self.take_leases(&leases);
+        }
         let mut reply = vec![0; 1024];
         let mut writer = ReplyWriter::new(&mut reply);
         writer.acks(&mut acks.into_iter()).unwrap();
@@ -999,6 +1104,14 @@ impl Rig {
         writer.commands(&mut commands.map(|ordered| ordered.command)).unwrap();
         if !held.is_zero() {
             writer.held(held).unwrap();
+        }
+        let generation = self.store.lease_generation;
+        if generation > self.store.leases_reported.unwrap_or(0) {
+            let held = self.store.leases.iter().filter(|(_, is_held)| *is_held);
+            let leases: Vec<Lease> = held.map(|(lease, _)| *lease).collect();
+            let generation = LeaseGeneration(generation);
+            let leases = SectionList::Given(&leases);
+            writer.leases(&DesiredLeases { generation, leases }).unwrap();
         }
         if has_wanted && self.server == Replies::Leaves {
             self.server = Replies::Away;

@@ -513,6 +513,7 @@ fn name_of(event: &Event) -> Option<&'static str> {
         Event::BatchNotPersisted { .. } => "a batch waits for storage",
         Event::StorageRecovered => "storage works again",
         Event::Settings { .. } => "settings change",
+        Event::Limit { .. } => "limit",
         Event::ClockSet => "clock is set",
         Event::ClockStepped { .. } => "clock is stepped",
         Event::LinkLost { .. } => "link is lost",

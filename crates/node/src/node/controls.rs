@@ -3,9 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use ecowatt_device::Controls;
+use ecowatt_device::{Controls, Sample};
 use ecowatt_model::SourceNumber;
-use ecowatt_profile::Control;
+use ecowatt_profile::names::AC_POWER;
+use ecowatt_profile::{Control, Layout, Scaled};
 
 /// Controls of one inverter that are kept; the catalogue has at most two. Later ones cannot be
 /// written.
@@ -18,6 +19,9 @@ pub struct SourceControls {
     pub points: Vec<(String, Control)>,
     /// The inverter's rated power in watts, if it is known.
     pub rated_w: Option<u32>,
+    /// What its samples mean: the proof of a limit is the power after it. Without it, limits are not
+    /// proven.
+    pub layout: Option<Layout>,
 }
 
 /// The controls of all inverters.
@@ -38,6 +42,16 @@ impl AllControls {
         for (_, controls) in self.0.iter_mut().filter(|(number, _)| *number == source) {
             controls.rated_w = Some(watts);
         }
+    }
+
+    /// The power in a sample, in watts.
+    pub(super) fn power_w(&self, sample: &Sample<'_>) -> Option<i32> {
+        let layout = self.of(sample.source)?.layout.as_ref()?;
+        let point = layout.find(AC_POWER)?;
+        let value = layout.reading(point, sample.words, sample.marks).good()?;
+        let exponent = layout.points().get(point)?.exponent;
+        let watts = Scaled { mantissa: value, exponent }.times(1, 0)?;
+        i32::try_from(watts).ok()
     }
 
     fn of(&self, source: SourceNumber) -> Option<&SourceControls> {

@@ -55,6 +55,8 @@ pub enum SmallArea {
     Desired,
     /// The commands that the device core has seen.
     Commands,
+    /// The leases of the device core.
+    Limits,
     /// The inverter models that a search has found behind a source.
     Models(SourceNumber),
     /// The ratings of a source.
@@ -83,6 +85,7 @@ impl SmallArea {
             Slot::Sleep => Self::Sleep,
             Slot::Desired => Self::Desired,
             Slot::Commands => Self::Commands,
+            Slot::Limits => Self::Limits,
         }
     }
 }
@@ -94,6 +97,7 @@ impl fmt::Display for SmallArea {
             Self::Sleep => f.write_str("sleep"),
             Self::Desired => f.write_str("desired"),
             Self::Commands => f.write_str("commands"),
+            Self::Limits => f.write_str("limits"),
             Self::Models(source) => write!(f, "models-{}", source.0),
             Self::Rated(source) => write!(f, "rated-{}", source.0),
         }
@@ -134,6 +138,7 @@ fn parse(name: &str) -> Option<Area> {
             None if thing == "sleep" => SmallArea::Sleep,
             None if thing == "desired" => SmallArea::Desired,
             None if thing == "commands" => SmallArea::Commands,
+            None if thing == "limits" => SmallArea::Limits,
             Some(("models", source)) => SmallArea::Models(SourceNumber(source.parse().ok()?)),
             Some(("rated", source)) => SmallArea::Rated(SourceNumber(source.parse().ok()?)),
             None | Some(_) => return None,
@@ -183,6 +188,7 @@ impl Area {
                     SmallArea::Rated(source) => (4, source.0),
                     SmallArea::Desired => (8, 0),
                     SmallArea::Commands => (9, 0),
+                    SmallArea::Limits => (10, 0),
                 };
                 rest[..2].copy_from_slice(&[source, copy]);
                 kind
@@ -225,6 +231,7 @@ impl Area {
             7 => Self::Layout(StreamNumber(u16::from_le_bytes([a, b]))),
             8 => Self::Copy(SmallArea::Desired, b),
             9 => Self::Copy(SmallArea::Commands, b),
+            10 => Self::Copy(SmallArea::Limits, b),
             _ => return None,
         };
         let is_possible = match area {

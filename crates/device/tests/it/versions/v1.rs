@@ -163,3 +163,47 @@ fn commands_are_handed_back() {
     assert_eq!(transcript(&COMMANDS[..46]), unknown);
     assert_eq!(transcript(&[]), unknown);
 }
+
+/// A lease of half of the power for ten minutes, then a fifth, whose limit was found to be 1,021.
+const LIMITS: [u8; 52] = [
+    1, // version
+    0, 0, 0, 1, // generation
+    1, // one lease
+    0, 0, 0, 1, // its number
+    0x69, 0x56, 0x61, 0xf2, // from, Unix seconds
+    0x69, 0x56, 0x64, 0x4a, // to
+    0, 0, 0x01, 0xf4, // limit: 500 thousandths
+    0, 0, 0, 200, // then 200 thousandths
+    0, 30, // ramp, seconds
+    0, 60, // the link is lost after, seconds
+    0, 5,   // all sources, priority
+    4,   // something is stated for afterwards
+    255, // not refused
+    0,   // source
+    0, 21, // first register
+    0x00, 0x0f, 0x42, 0x40, // all of the power, in millionths
+    1,    // one word
+    0x03, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, // 1,021
+];
+
+#[test]
+fn limits_are_kept() {
+    let mut rig = Rig::new(None);
+    rig.run_script("start\nrun 50s\nlease 500 for=600 then=200 ramp=30\nrun 20s");
+    assert_eq!(rig.kept(Slot::Limits), LIMITS);
+}
+
+#[test]
+fn limits_are_handed_back() {
+    let transcript = |bytes: &[u8]| {
+        let mut rig = Rig::new(None);
+        rig.hold(Slot::Limits, bytes);
+        rig.run_script("server away\nshow write\nstart\nrun 100s");
+        rig.transcript().to_owned()
+    };
+    // The link is lost, the lease lasts: its fallback holds.
+    assert_eq!(transcript(&LIMITS), "60.020 write 21 = 20 Confirmed\n");
+    assert_eq!(transcript(&[&[2], &LIMITS[1..]].concat()), "");
+    assert_eq!(transcript(&LIMITS[..51]), "");
+    assert_eq!(transcript(&[]), "");
+}

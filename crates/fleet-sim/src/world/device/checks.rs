@@ -20,6 +20,7 @@ impl Device {
                 Slot::Sleep => *kept == held,
                 // What was seen stays; outcomes change with a start.
                 Slot::Commands => kept.get(..SEEN) == held.get(..SEEN),
+                Slot::Limits => *kept == held,
                 // A trial counts its starts and may end with one.
                 Slot::Desired => kept.get(..DECIDED) == held.get(..DECIDED),
             };

@@ -1,0 +1,266 @@
+//! Leases: kept before they act, the lowest followed, lifted as found, and proven.
+
+use ecowatt_device::Slot;
+
+use crate::rig::{PowerCut, Rig, check};
+
+#[test]
+fn a_lease_holds_for_its_time_and_leaves_what_it_found() {
+    check(
+        "start
+         run 50s
+         show read write lease
+         lease 500 for=120
+         run 40s
+         show write lease
+         run 200s",
+        "50.000 read 0+8 ok
+         55.000 read 0+8 ok
+         60.000 read 0+8 ok
+         60.020 read 20+2 ok
+         61.044 lease generation 1
+         61.064 read 21+1 ok
+         61.084 read 21+1 ok
+         61.104 write 21 = 50 Confirmed
+         61.124 read 21+1 ok
+         65.000 read 0+8 ok
+         65.020 lease 500 by 1 Lease at 61044 held 100 2500 W 3956
+         70.000 read 0+8 ok
+         71.144 read 21+1 ok
+         75.000 read 0+8 ok
+         80.000 read 0+8 ok
+         81.164 read 21+1 ok
+         85.000 read 0+8 ok
+         170.020 write 21 = 1021 Confirmed
+         175.020 lease found Released at 170000 held 60 4000 W 5000",
+    );
+}
+
+#[test]
+fn the_lowest_of_several_counts_and_a_ramp_is_reported_step_by_step() {
+    check(
+        "start
+         run 50s
+         show write lease
+         lease 500 for=400
+         lease 300 for=60 from=30
+         lease 900 for=400 ramp=30
+         run 500s",
+        "61.044 lease generation 3
+         61.104 write 21 = 50 Confirmed
+         65.040 lease 500 by 1 Lease at 61044 held 100 2500 W 3956
+         80.020 write 21 = 30 Confirmed
+         85.020 lease 300 by 2 Lease at 80000 held 60 1500 W 5000
+         140.020 write 21 = 50 Confirmed
+         145.020 lease 500 by 1 Lease at 140000 held 60 2500 W 5000
+         450.020 write 21 = 90 Confirmed
+         455.040 lease 900 by 3 Afterwards at 450000 held 60 4000 W 5000
+         465.020 write 21 = 95 Confirmed
+         470.040 lease 950 by 3 Afterwards at 465000 held 60 4000 W 5000
+         480.020 write 21 = 1021 Confirmed
+         485.020 lease found Released at 480000 held 60 4000 W 5000",
+    );
+}
+
+#[test]
+fn a_lost_link_falls_back_and_a_reply_ends_it() {
+    check(
+        "start
+         run 50s
+         show write lease
+         lease 500 for=900 then=200 lost=120
+         run 40s
+         server away
+         run 300s
+         server well
+         run 120s
+         server away
+         run 900s
+         server well
+         run 120s
+         release all
+         run 120s",
+        "61.044 lease generation 1
+         61.104 write 21 = 50 Confirmed
+         65.020 lease 500 by 1 Lease at 61044 held 100 2500 W 3956
+         185.060 write 21 = 20 Confirmed
+         502.954 lease 200 by 1 Fallback at 185040 held 60 1000 W 4960
+         502.994 write 21 = 50 Confirmed
+         505.020 lease 500 by 1 Lease at 502974 held 60 2500 W 2026
+         625.060 write 21 = 20 Confirmed
+         1421.132 lease 200 by 1 Fallback at 625040 held 60 1000 W 4960
+         1421.132 lease 200 by 1 Afterwards at 950000 held 20 1000 W 5000
+         1541.152 lease generation 2
+         1541.192 write 21 = 1021 Confirmed
+         1545.020 lease found Released at 1541152 held 80 4000 W 3848",
+    );
+}
+
+#[test]
+fn a_device_that_starts_reads_and_does_not_write() {
+    check(
+        "start
+         run 50s
+         lease 500 for=1000 then=200
+         run 40s
+         server away
+         power cut
+         show write lease
+         run 55s
+         server well
+         run 60s
+         power cut
+         server away
+         system unset
+         run 100s",
+        "150.020 write 21 = 20 Confirmed
+         166.609 lease 200 by 1 Fallback at 150000 held 60 1000 W 5000
+         166.669 write 21 = 50 Confirmed
+         170.020 lease 500 by 1 Lease at 166629 held 80 2500 W 3371
+         265.020 write 21 = 20 Confirmed",
+    );
+}
+
+#[test]
+fn a_limit_that_the_inverter_lost_is_written_again() {
+    check(
+        "start
+         run 50s
+         lease 500 for=600
+         run 40s
+         show write lease
+         inverter forgets
+         run 15s
+         order poke 21 80 @0
+         run 60s
+         inverter quiet
+         run 60s
+         inverter forgets
+         inverter well
+         run 60s",
+        "91.204 write 21 = 50 Confirmed
+         121.084 write 21 = 80 Confirmed
+         121.304 write 21 = 50 Confirmed
+         235.080 write 21 = 50 Confirmed
+         240.040 lease 500 by 1 Lease at 235060 held 60 2500 W 4940",
+    );
+}
+
+#[test]
+fn what_an_inverter_cannot_do_is_reported_once() {
+    check(
+        "start
+         run 50s
+         show write lease
+         writes refused 2
+         lease 0 for=300
+         run 100s
+         writes well
+         run 400s",
+        "61.044 lease generation 1
+         61.104 write 21 = 10 Exception(IllegalDataAddress)
+         61.124 lease 100 by 1 Lease Exception 2 at 61044
+         71.144 write 21 = 10 Exception(IllegalDataAddress)
+         91.184 write 21 = 10 Exception(IllegalDataAddress)
+         131.224 write 21 = 10 Exception(IllegalDataAddress)
+         211.264 write 21 = 10 Confirmed
+         215.020 lease 100 by 1 Lease at 211244 held 60 500 W 3756
+         350.020 write 21 = 1021 Confirmed
+         355.020 lease found Released at 350000 held 60 4000 W 5000",
+    );
+}
+
+#[test]
+fn an_owner_who_locked_the_device_locks_it_for_leases_too() {
+    check(
+        "owner locks
+         start
+         run 50s
+         show write lease
+         lease 0 for=300
+         run 100s",
+        "61.044 lease generation 1
+         61.044 lease 0 by 1 Lease Locked 0 at 61044",
+    );
+}
+
+#[test]
+fn commands_for_a_leased_limit_are_refused() {
+    check(
+        "start
+         run 50s
+         lease 500 for=100
+         run 60s
+         show write result
+         order limit 300 @0
+         order watts 1000 @0
+         order set 30 @0
+         order read 21 1 @0
+         run 120s
+         order limit 300 @0
+         run 60s",
+        "121.044 result 1 Failed Leased 0 at 121044
+         121.044 result 2 Failed Leased 0 at 121044
+         121.044 result 3 Failed Leased 0 at 121044
+         121.044 result 4 Accepted at 121044
+         121.084 result 4 Succeeded at 121084 [00, 32]
+         150.020 write 21 = 1021 Confirmed
+         241.044 result 5 Accepted at 241044
+         241.084 write 21 = 30 Confirmed
+         241.124 result 5 Succeeded at 241124 [00, 1e]",
+    );
+}
+
+#[test]
+fn what_is_out_of_bounds_is_refused_and_the_rest_followed() {
+    check(
+        "start
+         run 50s
+         show write lease
+         lease 1001 for=100
+         lease 500 for=100 @3
+         lease 400 for=60
+         run 120s",
+        "61.044 lease generation 3 1 OutOfBounds 2 NoSource
+         61.104 write 21 = 40 Confirmed
+         65.020 lease 400 by 3 Lease at 61044 held 100 2000 W 3956
+         110.020 write 21 = 1021 Confirmed
+         115.020 lease found Released at 110000 held 60 4000 W 5000",
+    );
+}
+
+const LIFE: &str = "
+    start
+    run 50s
+    lease 500 for=60 then=300
+    run 40s
+    lease 200 for=30
+    inverter forgets
+    run 60s
+    release 1
+    run 30s
+    release all
+    run 60s";
+
+/// Wherever the power fails: what was found is restored in the end, and nothing else is ever
+/// written than what the leases ask for and what was found.
+#[test]
+fn a_power_cut_at_any_action_loses_no_lease_and_not_what_was_found() {
+    let mut rig = Rig::new(None);
+    rig.run_script(LIFE);
+    rig.run_script("run 200s");
+    let actions = rig.actions;
+    for at_action in 1..=actions {
+        for is_done in [false, true] {
+            let mut rig = Rig::new(Some(PowerCut { at_action, is_done }));
+            rig.run_script(LIFE);
+            rig.run_script("server well\nrun 200s");
+            assert_eq!(rig.limit(), 1_021, "{at_action} {is_done}");
+            let written = rig.limits_written();
+            let is_asked = |limit: &u16| [20, 30, 50, 1_021].contains(limit);
+            assert!(written.iter().all(is_asked), "{at_action} {is_done}: {written:?}");
+            assert_eq!(rig.kept(Slot::Limits).len(), 6, "nothing is left of them");
+            rig.check_delivered();
+        }
+    }
+}
