@@ -12,6 +12,11 @@ use crate::version::Version;
 pub(crate) type CursorEncoder<'b> = Encoder<Cursor<&'b mut [u8]>>;
 pub(crate) type EncodeError = minicbor::encode::Error<minicbor::encode::write::EndOfSlice>;
 
+/// The buffer has no room for the document; nothing useful is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the buffer is too small for the document")]
+pub struct BufferTooSmall;
+
 /// The error for valid CBOR that is not valid here.
 pub(crate) fn wrong(decoder: &Decoder<'_>) -> DecodeError {
     DecodeError::message("wrong value").at(decoder.position())
@@ -42,4 +47,25 @@ pub(crate) fn write_version(
     version: Version,
 ) -> Result<(), EncodeError> {
     encoder.array(3)?.u16(version.major)?.u16(version.minor)?.u16(version.patch)?.ok()
+}
+
+/// Writes a document's content and returns its length.
+pub(crate) fn write(
+    out: &mut [u8],
+    write: impl FnOnce(&mut CursorEncoder<'_>) -> Result<(), EncodeError>,
+) -> Result<usize, BufferTooSmall> {
+    let mut encoder = Encoder::new(Cursor::new(out));
+    // Writing to memory fails only at its end.
+    write(&mut encoder).map_err(|_| BufferTooSmall)?;
+    Ok(encoder.writer().position())
+}
+
+/// Reads a content that fills `bytes`.
+pub(crate) fn read<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Decoder<'_>) -> Result<T, DecodeError>,
+) -> Option<T> {
+    let mut decoder = Decoder::new(bytes);
+    let value = read(&mut decoder).ok()?;
+    (decoder.position() == bytes.len()).then_some(value)
 }

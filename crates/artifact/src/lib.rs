@@ -50,8 +50,10 @@ mod piece;
 mod piece_size;
 mod recipient;
 mod tree;
+pub mod trust;
 mod version;
 
+pub use cbor::BufferTooSmall;
 pub use description::Description;
 pub use image::{Image, ImageCheck, ImageError, SIZE_MAX, sha256};
 pub use manifest::{

@@ -28,6 +28,7 @@
 
 mod claim;
 mod cose;
+pub mod cosigned;
 pub mod enrol;
 mod key;
 mod link;

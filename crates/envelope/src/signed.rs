@@ -19,13 +19,13 @@ pub const PURPOSE_MAX: usize = 23;
 /// Bytes that a signature adds to a content of up to [`CONTENT_MAX`] bytes.
 pub const SIGNED_OVERHEAD_MAX: usize = HEADER_MAX + SIGNATURE_HEAD.len() + SIGNATURE_BYTES;
 
-const SIGNATURE_BYTES: usize = 64;
+pub(crate) const SIGNATURE_BYTES: usize = 64;
 const SIGNER_BYTES: usize = 8;
 
 /// Tag of COSE_Sign1 and an array of four; `{1: -19}`, which is Ed25519; the unprotected header's
 /// `{4: kid}` up to the key id (RFC 9052 sections 3.1 and 4.2, RFC 9864 section 2.2).
 const HEADER: [u8; 9] = [0xd2, 0x84, 0x43, 0xa1, 0x01, 0x32, 0xa1, 0x04, 0x48];
-const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x32];
+pub(crate) const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x32];
 /// Longest part before the content: header, key id, head of the content.
 const HEADER_MAX: usize = HEADER.len() + SIGNER_BYTES + 3;
 /// Head of a byte string of 64 bytes.
@@ -73,7 +73,7 @@ impl fmt::Display for SignerId {
 }
 
 /// The secret half of a signature key.
-pub struct SignatureKey(ed25519_dalek::SigningKey);
+pub struct SignatureKey(pub(crate) ed25519_dalek::SigningKey);
 
 impl SignatureKey {
     /// Wraps 32 uniformly random bytes.
@@ -103,7 +103,7 @@ impl fmt::Debug for SignatureKey {
 
 /// The public half of a signature key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PublicKey(ed25519_dalek::VerifyingKey);
+pub struct PublicKey(pub(crate) ed25519_dalek::VerifyingKey);
 
 impl PublicKey {
     /// Reads a key.
@@ -270,7 +270,7 @@ fn split(bytes: &[u8]) -> Option<UnverifiedDocument<'_>> {
 }
 
 /// Length of the shortest head of a byte string (RFC 8949 section 3).
-fn head_len(length: usize) -> usize {
+pub(crate) fn head_len(length: usize) -> usize {
     match length {
         0..24 => 1,
         24..256 => 2,

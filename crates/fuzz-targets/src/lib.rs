@@ -12,7 +12,7 @@ mod original;
 mod profile;
 mod wire;
 
-pub use artifact::{artifact_manifest, artifact_piece};
+pub use artifact::{artifact_manifest, artifact_piece, artifact_trust};
 pub use codec::{codec_decode, codec_round_trip};
 pub use envelope::{enrol, envelope_open};
 pub use modbus::{modbus_pdu, modbus_requests, modbus_transaction};
@@ -27,6 +27,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("artifact_manifest", artifact_manifest),
     ("artifact_piece", artifact_piece),
+    ("artifact_trust", artifact_trust),
     ("codec_decode", codec_decode),
     ("codec_round_trip", codec_round_trip),
     ("enrol", enrol),

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod attacks;
 mod devices;
 mod manifests;
 mod pieces;
+mod trust;
 mod versions {
+    mod trust_v1;
     mod v1;
 }
 

@@ -53,7 +53,7 @@ fn every_block_of_payloads_of_every_length_has_a_proof() {
 }
 
 #[test]
-fn no_bit_of_block_or_proof_can_be_changed() {
+fn no_bit_of_piece_or_proof_can_be_changed() {
     let image = image();
     let (check, leaves) = (check_of(&image), leaves(&image));
     for at in 0..3 {
