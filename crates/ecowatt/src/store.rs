@@ -272,8 +272,8 @@ async fn rebuild(args: &RebuildArgs, clock: Clock) -> anyhow::Result<()> {
         let (devices, has_more) = match next.take() {
             Some(devices) => (devices, false),
             None => {
-                let (devices, has_more) = store.sweep_devices(after, DEVICES_AT_ONCE).await?;
-                (devices.into_iter().map(|device| device.number).collect(), has_more)
+                let swept = store.sweep_devices(after, DEVICES_AT_ONCE).await?;
+                (swept.devices.iter().map(|device| device.number).collect(), swept.has_more)
             }
         };
         after = devices.last().copied();

@@ -11,8 +11,9 @@ use ecowatt_clock::Clock;
 use ecowatt_model::{DeviceNumber, Quality, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
-    Device, DeviceDay, DeviceQuery, DeviceState, InverterReport, InverterState, LayoutId, Link,
-    STATE_POINT, Site, SourceLatest, SourcePower, StateReading, Store, StoreError, Stream,
+    Attempt, Device, DeviceDay, DeviceQuery, DeviceState, DeviceSweep, InverterReport,
+    InverterState, LayoutId, Link, Reading, STATE_POINT, Site, SourceLatest, SourcePower,
+    StateReading, Store, StoreError, Stream,
 };
 
 use crate::access::{Reach, Scope};
@@ -202,7 +203,7 @@ impl Fleet {
         after: Option<DeviceNumber>,
         limit: u32,
     ) -> Result<(Vec<Overview>, Option<DeviceNumber>), StoreError> {
-        let (devices, has_more) = self.store.sweep_devices(after, limit).await?;
+        let DeviceSweep { devices, has_more } = self.store.sweep_devices(after, limit).await?;
         let next = devices.last().map(|device| device.number).filter(|_| has_more);
         let overviews = self.overviews(devices).await?;
         let now = self.clock.now();
@@ -230,10 +231,9 @@ impl Fleet {
             .map(|device| (device.number, local_date(now, &zone_of(&device.site))))
             .collect();
         let numbers: Vec<_> = devices.iter().map(|device| device.number).collect();
-        let keys: HashMap<_, _> =
-            self.store.newest_keys(numbers.clone()).await?.into_iter().collect();
+        let keys = self.store.newest_keys(numbers.clone()).await?;
         // One query for each kind of fact, whatever the number of devices.
-        let mut powers: HashMap<_, _> = self.store.powers(numbers).await?.into_iter().collect();
+        let mut powers = self.store.powers(numbers).await?;
         let mut days: HashMap<_, _> = self
             .store
             .device_days(wanted)
@@ -273,7 +273,7 @@ impl Fleet {
     /// Marks inverters as faulty whose own state reading is a fault, whatever their device reports.
     async fn mark_faults(&self, devices: &mut [Device]) -> Result<(), StoreError> {
         let numbers = devices.iter().map(|device| device.number).collect();
-        let states: HashMap<_, _> = self.store.states(numbers).await?.into_iter().collect();
+        let states = self.store.states(numbers).await?;
         let ids: HashSet<_> = states.values().flatten().map(|reading| reading.layout).collect();
         let layouts = self.store.layouts(ids.into_iter().collect()).await?;
         let faults: HashMap<_, _> =
@@ -370,7 +370,7 @@ pub(crate) fn power_of(
     recent: Duration,
 ) -> Option<f64> {
     let standing_mw = powers.iter().filter_map(|power| {
-        let (at, mw) = power.good_mw?;
+        let Reading { at, value: mw } = power.good_mw?;
         let known = link.inverters.iter().find(|inverter| inverter.source == power.source);
         let stands = stands(power, at, known.map(|inverter| inverter.state));
         (stands && now.since(at) <= recent).then_some(mw)
@@ -380,7 +380,7 @@ pub(crate) fn power_of(
 
 /// Whether the good reading of `at` tells what the inverter makes.
 fn stands(power: &SourcePower, at: UnixMs, state: Option<InverterState>) -> bool {
-    let (tried_at, quality) = power.tried;
+    let Attempt { at: tried_at, quality } = power.tried;
     let has_failed = !matches!(quality, Quality::Good | Quality::NotDue);
     match state {
         // The status may come before the samples that failed.
@@ -427,8 +427,8 @@ mod tests {
     fn power(good: Option<(i64, i64)>, tried: (i64, Quality)) -> SourcePower {
         SourcePower {
             source: SourceNumber(0),
-            good_mw: good.map(|(at, mw)| (UnixMs(at), mw)),
-            tried: (UnixMs(tried.0), tried.1),
+            good_mw: good.map(|(at, value)| Reading { at: UnixMs(at), value }),
+            tried: Attempt { at: UnixMs(tried.0), quality: tried.1 },
         }
     }
 

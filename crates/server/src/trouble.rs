@@ -47,7 +47,7 @@ pub(crate) fn trouble_of(
     powers: &[SourcePower],
     key: Key,
 ) -> Option<Trouble> {
-    let newest_good = powers.iter().filter_map(|power| Some(power.good_mw?.0)).max();
+    let newest_good = powers.iter().filter_map(|power| Some(power.good_mw?.at)).max();
     let of_device = |cause, since| Trouble {
         cause,
         inverters: Vec::new(),
@@ -88,8 +88,9 @@ fn of_inverters(
         return None;
     }
     let concerned = || powers.iter().filter(|power| inverters.contains(&power.source));
-    let last_good = concerned().filter_map(|power| Some(power.good_mw?.0)).max();
-    let quality = concerned().map(|power| power.tried.1).find(|quality| *quality != Quality::Good);
+    let last_good = concerned().filter_map(|power| Some(power.good_mw?.at)).max();
+    let quality =
+        concerned().map(|power| power.tried.quality).find(|quality| *quality != Quality::Good);
     // An inverter is offline from its last good reading on; the device notices later.
     let since = match cause {
         Cause::InverterOffline => last_good.or(state_since),
@@ -100,7 +101,7 @@ fn of_inverters(
 
 #[cfg(test)]
 mod tests {
-    use ecowatt_store::InverterReport;
+    use ecowatt_store::{Attempt, InverterReport, Reading};
 
     use super::*;
 
@@ -114,8 +115,8 @@ mod tests {
     fn power(source: u8, good: Option<i64>, quality: Quality) -> SourcePower {
         SourcePower {
             source: SourceNumber(source),
-            good_mw: good.map(|at| (UnixMs(at), 1)),
-            tried: (UnixMs(950), quality),
+            good_mw: good.map(|at| Reading { at: UnixMs(at), value: 1 }),
+            tried: Attempt { at: UnixMs(950), quality },
         }
     }
 

@@ -10,7 +10,7 @@ use crate::energy::{self, Inside, PowerReading};
 use crate::energy_counter::{CounterBatch, CounterLimits, CounterReading};
 use crate::ids::LocalDate;
 use crate::ids::PointId;
-use crate::latest::{Latest, PointLatest};
+use crate::latest::{Attempt, Latest, PointLatest, Reading};
 use crate::rollup::{Aggregate, Day, Quarter, merge, quarter_of};
 use crate::sorted_map::SortedMap;
 
@@ -150,8 +150,8 @@ impl Summariser {
             }
             let before = open.latest.and_then(|held| held.good);
             open.latest = Some(PointLatest {
-                good: good.map(|value| (at, value)).or(before),
-                tried: (at, quality),
+                good: good.map(|value| Reading { at, value }).or(before),
+                tried: Attempt { at, quality },
             });
             self.note_energy(place, at, date, quality, good);
         }

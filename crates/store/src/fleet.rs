@@ -260,6 +260,13 @@ pub struct DevicePage {
     pub total: u64,
 }
 
+/// Some devices, by number, without counting all of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceSweep {
+    pub devices: Vec<Device>,
+    pub has_more: bool,
+}
+
 /// What a device sends under one stream number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {

@@ -19,19 +19,33 @@ pub(crate) fn newness(at: UnixMs, now: UnixMs) -> (bool, UnixMs) {
     (at.0 <= now.0.saturating_add(AHEAD_MAX_MS), at)
 }
 
+/// A good value and the time at which it was read, in the unit of its point or field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reading {
+    pub at: UnixMs,
+    pub value: i64,
+}
+
+/// An attempt to read a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub at: UnixMs,
+    pub quality: Quality,
+}
+
 /// The newest reading of one point and the newest attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PointLatest {
-    pub(crate) good: Option<(UnixMs, i64)>,
-    pub(crate) tried: (UnixMs, Quality),
+    pub(crate) good: Option<Reading>,
+    pub(crate) tried: Attempt,
 }
 
 impl PointLatest {
     /// Merges readings that arrived until `now`.
     pub(crate) fn join(&mut self, other: Self, now: UnixMs) {
         let good = self.good.into_iter().chain(other.good);
-        self.good = good.max_by_key(|(at, value)| (newness(*at, now), *value));
-        let order = |(at, quality): (UnixMs, Quality)| (newness(at, now), quality_code(quality));
+        self.good = good.max_by_key(|good| (newness(good.at, now), good.value));
+        let order = |tried: Attempt| (newness(tried.at, now), quality_code(tried.quality));
         if order(other.tried) > order(self.tried) {
             self.tried = other.tried;
         }
@@ -65,10 +79,10 @@ impl Latest {
         let mut at_before = 0i64;
         for (point, latest) in self.points.iter() {
             put_u64(&mut out, u64::from(point.0 - point_before));
-            let (tried_at, quality) = latest.tried;
+            let Attempt { at: tried_at, quality } = latest.tried;
             put_i64(&mut out, tried_at.0.wrapping_sub(at_before));
             out.push(quality_code(quality) << 1 | u8::from(latest.good.is_some()));
-            if let Some((at, value)) = latest.good {
+            if let Some(Reading { at, value }) = latest.good {
                 put_i64(&mut out, tried_at.0.wrapping_sub(at.0));
                 put_i64(&mut out, value);
             }
@@ -92,9 +106,10 @@ impl Latest {
             let good = if kind & 1 == 0 {
                 None
             } else {
-                Some((UnixMs(at.wrapping_sub(take_i64(bytes)?)), take_i64(bytes)?))
+                let read_at = UnixMs(at.wrapping_sub(take_i64(bytes)?));
+                Some(Reading { at: read_at, value: take_i64(bytes)? })
             };
-            let tried = (UnixMs(at), quality_from_code(kind >> 1)?);
+            let tried = Attempt { at: UnixMs(at), quality: quality_from_code(kind >> 1)? };
             points.add(PointId(point), PointLatest { good, tried }, |held, later| *held = later);
         }
         Some(Self { points })
@@ -154,8 +169,8 @@ mod tests {
                 .into_iter()
                 .map(|(point, at, quality, good)| {
                     let quality = quality_from_code(quality).unwrap();
-                    let good = good.map(|(at, value)| (UnixMs(at), value));
-                    (PointId(point), PointLatest { good, tried: (UnixMs(at), quality) })
+                    let good = good.map(|(at, value)| Reading { at: UnixMs(at), value });
+                    (PointId(point), PointLatest { good, tried: Attempt { at: UnixMs(at), quality } })
                 })
                 .collect();
             let (mut forwards, mut backwards) = (Latest::default(), Latest::default());
@@ -175,8 +190,8 @@ mod tests {
     #[test]
     fn time_to_come_stands_until_there_is_a_present_one() {
         let reading = |at, value| PointLatest {
-            good: Some((UnixMs(at), value)),
-            tried: (UnixMs(at), Quality::Good),
+            good: Some(Reading { at: UnixMs(at), value }),
+            tried: Attempt { at: UnixMs(at), quality: Quality::Good },
         };
         let hour = 3_600_000;
         let mut held = reading(hour, 1);

@@ -64,12 +64,14 @@ pub use energy::{ASLEEP_GAP_MIN_MS, EnergyFigure, GAP_INTERVALS, GAP_MIN_MS};
 pub use error::{EngineError, OpenError, StoreError};
 pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
-    DeviceState, Diagnostic, EditDevice, EditError, EditSite, InverterReport, InverterState, Link,
-    NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site, SiteId, Stream,
+    DeviceState, DeviceSweep, Diagnostic, EditDevice, EditError, EditSite, InverterReport,
+    InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
+    SiteId, Stream,
 };
 pub use ids::LayoutId;
 pub use ids::LocalDate;
 pub use ids::{PointId, StreamId};
+pub use latest::{Attempt, Reading};
 pub use original::{EnrolOriginal, NamedOriginal, OriginalDevice};
 pub use pack::Pack;
 pub use point::{Point, PointDef};
@@ -83,8 +85,8 @@ pub use sqlite::stepper::Stepper;
 pub use store::Store;
 pub use telemetry::{
     BatchRows, Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, Kind, KindBytes,
-    LatestReading, Rebuilt, RemovedRows, SourceLatest, StoreReport, StoreSize, StoredBatch,
-    Stretch, TimeRange,
+    LatestReading, MeanPower, Rebuilt, RemovedRows, SourceLatest, StoreReport, StoreSize,
+    StoredBatch, Stretch, TimeRange,
 };
 pub use telemetry::{SourcePower, StateReading};
 pub use unproven_call::{CallAbout, CallError, CallReceipt, UnprovenCall};

@@ -1,9 +1,10 @@
 //! Results of queries: blocks, newest readings, roll-ups, and how much there is.
 
-use ecowatt_model::{BatchId, DeviceNumber, Quality, SourceNumber, UnixMs};
+use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 
 use crate::energy::EnergyFigure;
 use crate::ids::{LayoutId, LocalDate, StreamId};
+use crate::latest::{Attempt, Reading};
 use crate::point::Point;
 use crate::retention::Resolution;
 use crate::rollup::Aggregate;
@@ -62,10 +63,9 @@ pub struct SourceLatest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestReading {
     pub point: Point,
-    /// Newest good value and its time; absent if there was none yet.
-    pub good: Option<(UnixMs, i64)>,
-    /// Time and quality of the newest attempt.
-    pub tried: (UnixMs, Quality),
+    /// Absent if no value was good yet.
+    pub good: Option<Reading>,
+    pub tried: Attempt,
 }
 
 /// Half-open stretch of time.
@@ -111,8 +111,16 @@ pub struct DeviceDay {
     pub device: DeviceNumber,
     /// Of all inverters; absent if nothing was received for the day.
     pub energy_wh: Option<i64>,
-    /// Start of the quarter hour and mean AC power of all inverters, milliwatts, ascending.
-    pub power_mw: Vec<(UnixMs, i64)>,
+    /// AC power of all inverters, by quarter hour, ascending.
+    pub power: Vec<MeanPower>,
+}
+
+/// Mean power of a quarter hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeanPower {
+    /// Start of the quarter hour.
+    pub start: UnixMs,
+    pub mw: i64,
 }
 
 /// How much data the store has, for metrics.
@@ -197,9 +205,9 @@ pub struct Rebuilt {
 pub struct SourcePower {
     pub source: SourceNumber,
     /// Newest good reading, milliwatts.
-    pub good_mw: Option<(UnixMs, i64)>,
+    pub good_mw: Option<Reading>,
     /// Newest attempt.
-    pub tried: (UnixMs, Quality),
+    pub tried: Attempt,
 }
 
 /// The state that an inverter reported.

@@ -375,8 +375,8 @@ fn spark(overview: &Overview) -> Spark {
     let offset = |at: UnixMs| u32::try_from(at.since(overview.midnight).as_secs()).unwrap_or(0);
     Spark {
         from: Some(rfc3339(overview.midnight)),
-        offset_s: today.power_mw.iter().map(|(at, _)| offset(*at)).collect(),
-        power_w: today.power_mw.iter().map(|(_, mw)| scaled(*mw, -3)).collect(),
+        offset_s: today.power.iter().map(|mean| offset(mean.start)).collect(),
+        power_w: today.power.iter().map(|mean| scaled(mean.mw, -3)).collect(),
     }
 }
 
@@ -472,16 +472,15 @@ fn point_value(reading: &LatestReading, layout: Option<&Layout>) -> PointValue {
         let point = layout.points().get(layout.find(&def.name)?)?;
         point.label(value).map(str::to_owned)
     };
-    let (tried_at, quality) = reading.tried;
     PointValue {
         point: def.name.clone(),
         unit: def.unit.symbol().into(),
         decimals: decimals(def.exponent),
-        value: reading.good.map(|(_, value)| scaled(value, def.exponent)),
-        read_at: reading.good.map(|(at, _)| rfc3339(at)),
-        quality: quality.as_str().into(),
-        tried_at: Some(rfc3339(tried_at)),
-        text: reading.good.and_then(|(_, value)| label(value)),
+        value: reading.good.map(|good| scaled(good.value, def.exponent)),
+        read_at: reading.good.map(|good| rfc3339(good.at)),
+        quality: reading.tried.quality.as_str().into(),
+        tried_at: Some(rfc3339(reading.tried.at)),
+        text: reading.good.and_then(|good| label(good.value)),
     }
 }
 

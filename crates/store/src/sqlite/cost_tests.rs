@@ -104,7 +104,7 @@ const WORK: [(&str, Work); 17] = [
         assert_eq!(device::set_states(db, &[(DEVICE, DeviceState::Idle)], NOW).unwrap().len(), 1);
     }),
     ("list a page of devices to look after", |db, _| {
-        assert_eq!(device::sweep_devices(db, None, 50).unwrap().0.len(), 50);
+        assert_eq!(device::sweep_devices(db, None, 50).unwrap().devices.len(), 50);
     }),
     ("look up newest readings", |db, _| drop(latest::latest(db, DEVICE))),
     ("create a session", |db, _| {

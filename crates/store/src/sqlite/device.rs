@@ -9,7 +9,8 @@ use super::revocation_file::Journal;
 use super::{grant, key, site};
 use crate::StoreError;
 use crate::fleet::{
-    Device, DevicePage, DeviceQuery, DeviceState, EditDevice, EditError, Link, Site, SiteId,
+    Device, DevicePage, DeviceQuery, DeviceState, DeviceSweep, EditDevice, EditError, Link, Site,
+    SiteId,
 };
 use crate::latest::Latest;
 use crate::self_report::SelfReport;
@@ -91,7 +92,7 @@ pub(crate) fn list_devices(db: &Connection, query: &DeviceQuery) -> Result<Devic
     let total =
         db.prepare_cached(&sql)?.query_row(params_from_iter(&values), |row| count(row, 0))?;
 
-    let (devices, has_more) = page(db, &wanted, values, query.after, query.limit)?;
+    let DeviceSweep { devices, has_more } = page(db, &wanted, values, query.after, query.limit)?;
     Ok(DevicePage { devices, has_more, total })
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn sweep_devices(
     db: &Connection,
     after: Option<DeviceNumber>,
     limit: u32,
-) -> Result<(Vec<Device>, bool), StoreError> {
+) -> Result<DeviceSweep, StoreError> {
     page(db, "1", Vec::new(), after, limit)
 }
 
@@ -111,7 +112,7 @@ fn page(
     mut values: Vec<Value>,
     after: Option<DeviceNumber>,
     limit: u32,
-) -> Result<(Vec<Device>, bool), StoreError> {
+) -> Result<DeviceSweep, StoreError> {
     values.push(Value::from(after.map_or(0, |after| i64::from(after.0))));
     values.push(Value::from(i64::from(limit) + 1));
     let sql = format!(
@@ -126,7 +127,7 @@ fn page(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = devices.len() > limit;
     devices.truncate(limit);
-    Ok((devices, has_more))
+    Ok(DeviceSweep { devices, has_more })
 }
 
 fn escape_like(text: &str) -> String {

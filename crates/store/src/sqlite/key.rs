@@ -1,5 +1,7 @@
 //! Statements on the keys of devices: what a claim is redeemed for and a revocation voids.
 
+use std::collections::BTreeMap;
+
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -52,11 +54,11 @@ pub(crate) fn redeem_claim(
 pub(crate) fn newest_keys(
     db: &Connection,
     devices: &[DeviceNumber],
-) -> Result<Vec<(DeviceNumber, Option<UnixMs>)>, StoreError> {
+) -> Result<BTreeMap<DeviceNumber, Option<UnixMs>>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT revoked FROM device_key WHERE device = ?1 ORDER BY generation DESC LIMIT 1",
     )?;
-    let mut newest = Vec::with_capacity(devices.len());
+    let mut newest = BTreeMap::new();
     for device in devices {
         let revoked = statement
             .query_row([device.0], |row| Ok(row.get::<_, Option<i64>>(0)?.map(UnixMs)))

@@ -1,13 +1,16 @@
 //! Statements that read the newest readings of inverters.
 
+use std::collections::BTreeMap;
+
 use ecowatt_model::{DeviceNumber, SourceNumber};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::convert::blob;
 use super::stream;
 use crate::StoreError;
+use crate::batch_summary::milli;
 use crate::ids::{LayoutId, PointId};
-use crate::latest::Latest;
+use crate::latest::{Latest, Reading};
 use crate::telemetry::{LatestReading, SourceLatest, SourcePower, StateReading};
 
 const LATEST: &str =
@@ -49,13 +52,13 @@ fn find_point(db: &Connection, id: PointId) -> Result<Option<crate::Point>, Stor
 pub(crate) fn powers(
     db: &Connection,
     devices: &[DeviceNumber],
-) -> Result<Vec<(DeviceNumber, Vec<SourcePower>)>, StoreError> {
+) -> Result<BTreeMap<DeviceNumber, Vec<SourcePower>>, StoreError> {
     let mut statement = db.prepare_cached("SELECT id, exponent FROM point WHERE name = ?1")?;
     let power_points = statement
         .query_map([crate::POWER_POINT], |row| Ok((PointId(row.get(0)?), row.get(1)?)))?
         .collect::<Result<Vec<(PointId, i8)>, _>>()?;
     let mut statement = db.prepare_cached(LATEST)?;
-    let mut all = Vec::with_capacity(devices.len());
+    let mut all = BTreeMap::new();
     for device in devices {
         let mut sources = Vec::new();
         let mut rows = statement.query([device.0])?;
@@ -65,18 +68,18 @@ pub(crate) fn powers(
             let newest = power_points
                 .iter()
                 .filter_map(|(id, exponent)| Some((held.points.get(id)?, *exponent)))
-                .max_by_key(|(newest, _)| newest.tried.0);
+                .max_by_key(|(newest, _)| newest.tried.at);
             if let Some((newest, exponent)) = newest {
                 sources.push(SourcePower {
                     source: SourceNumber(row.get("source")?),
-                    good_mw: newest.good.and_then(|(at, value)| {
-                        Some((at, crate::batch_summary::milli(value, exponent)?))
+                    good_mw: newest.good.and_then(|Reading { at, value }| {
+                        Some(Reading { at, value: milli(value, exponent)? })
                     }),
                     tried: newest.tried,
                 });
             }
         }
-        all.push((*device, sources));
+        all.insert(*device, sources);
     }
     Ok(all)
 }
@@ -85,7 +88,7 @@ pub(crate) fn powers(
 pub(crate) fn states(
     db: &Connection,
     devices: &[DeviceNumber],
-) -> Result<Vec<(DeviceNumber, Vec<StateReading>)>, StoreError> {
+) -> Result<BTreeMap<DeviceNumber, Vec<StateReading>>, StoreError> {
     let mut statement = db.prepare_cached("SELECT id FROM point WHERE name = ?1")?;
     let points = statement
         .query_map([crate::STATE_POINT], |row| Ok(PointId(row.get(0)?)))?
@@ -97,7 +100,7 @@ pub(crate) fn states(
               ORDER BY number DESC LIMIT 1) AS layout
          FROM inverter_state AS latest WHERE device = ?1 ORDER BY source",
     )?;
-    let mut all = Vec::with_capacity(devices.len());
+    let mut all = BTreeMap::new();
     for device in devices {
         let mut readings = Vec::new();
         let mut rows = statement.query([device.0])?;
@@ -106,7 +109,7 @@ pub(crate) fn states(
             let held = Latest::decode(bytes).ok_or(StoreError::Corrupt("latest readings"))?;
             let newest = points.iter().filter_map(|id| held.points.get(id)?.good).max();
             let layout = row.get::<_, Option<i64>>("layout")?.map(LayoutId);
-            if let (Some((_, code)), Some(layout)) = (newest, layout) {
+            if let (Some(Reading { value: code, .. }), Some(layout)) = (newest, layout) {
                 readings.push(StateReading {
                     source: SourceNumber(row.get("source")?),
                     code,
@@ -114,7 +117,7 @@ pub(crate) fn states(
                 });
             }
         }
-        all.push((*device, readings));
+        all.insert(*device, readings);
     }
     Ok(all)
 }

@@ -12,7 +12,7 @@ use crate::rollup::{Day, QUARTER_MS, Quarter, quarter_of};
 use crate::rollup_pack::{Column, DayColumns, QUARTERS_PER_DAY, Width};
 use crate::row_pack::PackKind;
 use crate::sorted_map::SortedMap;
-use crate::telemetry::{Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, TimeRange};
+use crate::telemetry::{Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, MeanPower, TimeRange};
 
 /// Returns buckets of minutes or UTC quarter hours that begin in the range, ascending; a quarter
 /// hour is included whole. What is stored of a bucket is the merge of its pack and its row.
@@ -242,7 +242,10 @@ pub(crate) fn device_days(
         days.push(DeviceDay {
             device: *device,
             energy_wh: energy_mwh.map(|mwh| mwh.div_euclid(1000)),
-            power_mw: power.into_iter().map(|(q, mw)| (UnixMs(q * QUARTER_MS), mw)).collect(),
+            power: power
+                .into_iter()
+                .map(|(quarter, mw)| MeanPower { start: UnixMs(quarter * QUARTER_MS), mw })
+                .collect(),
         });
     }
     Ok(days)

@@ -1,5 +1,7 @@
 //! Statements on streams, their layouts, and the dictionary of points.
 
+use std::collections::BTreeMap;
+
 use ecowatt_model::{DeviceNumber, SourceNumber, UnixMs};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -206,9 +208,9 @@ pub(crate) fn list_points(
 pub(crate) fn layouts(
     db: &Connection,
     ids: &[LayoutId],
-) -> Result<Vec<(LayoutId, Vec<u8>)>, StoreError> {
+) -> Result<BTreeMap<LayoutId, Vec<u8>>, StoreError> {
     let mut statement = db.prepare_cached("SELECT cbor FROM layout WHERE id = ?1")?;
-    let mut layouts = Vec::with_capacity(ids.len());
+    let mut layouts = BTreeMap::new();
     for id in ids {
         let found = statement.query_row([id.0], |row| row.get(0)).optional()?;
         layouts.extend(found.map(|cbor| (*id, cbor)));

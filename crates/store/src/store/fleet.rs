@@ -1,13 +1,15 @@
 //! Sites, devices, keys and claims.
 
+use std::collections::BTreeMap;
+
 use ecowatt_model::{DeviceNumber, KeyGeneration, UnixMs};
 
 use crate::audit::Audited;
 use crate::sqlite::{claim, deletion, device, key, site};
 use crate::{
     Author, Claim, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery, DeviceState,
-    EditDevice, EditError, EditSite, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Site,
-    SiteId, Store, StoreError,
+    DeviceSweep, EditDevice, EditError, EditSite, NewClaim, OpenClaim, RedeemClaim,
+    RedeemClaimError, Site, SiteId, Store, StoreError,
 };
 
 /// Sites, devices, keys and claims.
@@ -88,7 +90,7 @@ impl Store {
     pub async fn newest_keys(
         &self,
         devices: Vec<DeviceNumber>,
-    ) -> Result<Vec<(DeviceNumber, Option<UnixMs>)>, StoreError> {
+    ) -> Result<BTreeMap<DeviceNumber, Option<UnixMs>>, StoreError> {
         self.sqlite().read(move |db| key::newest_keys(db, &devices)).await
     }
 
@@ -109,13 +111,12 @@ impl Store {
         self.sqlite().read(move |db| device::list_devices(db, &query)).await
     }
 
-    /// Returns devices in the order of their numbers, starting after the given one, and whether
-    /// there are more.
+    /// Returns devices in the order of their numbers, starting after the given one.
     pub async fn sweep_devices(
         &self,
         after: Option<DeviceNumber>,
         limit: u32,
-    ) -> Result<(Vec<Device>, bool), StoreError> {
+    ) -> Result<DeviceSweep, StoreError> {
         self.sqlite().read(move |db| device::sweep_devices(db, after, limit)).await
     }
 

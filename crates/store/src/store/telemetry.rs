@@ -1,5 +1,7 @@
 //! Queries on what devices have sent.
 
+use std::collections::BTreeMap;
+
 use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 
 use crate::rollup_pack::Width;
@@ -21,7 +23,7 @@ impl Store {
     pub async fn powers(
         &self,
         devices: Vec<DeviceNumber>,
-    ) -> Result<Vec<(DeviceNumber, Vec<SourcePower>)>, StoreError> {
+    ) -> Result<BTreeMap<DeviceNumber, Vec<SourcePower>>, StoreError> {
         self.sqlite().read(move |db| latest::powers(db, &devices)).await
     }
 
@@ -29,7 +31,7 @@ impl Store {
     pub async fn states(
         &self,
         devices: Vec<DeviceNumber>,
-    ) -> Result<Vec<(DeviceNumber, Vec<StateReading>)>, StoreError> {
+    ) -> Result<BTreeMap<DeviceNumber, Vec<StateReading>>, StoreError> {
         self.sqlite().read(move |db| latest::states(db, &devices)).await
     }
 
@@ -37,7 +39,7 @@ impl Store {
     pub async fn layouts(
         &self,
         ids: Vec<LayoutId>,
-    ) -> Result<Vec<(LayoutId, Vec<u8>)>, StoreError> {
+    ) -> Result<BTreeMap<LayoutId, Vec<u8>>, StoreError> {
         self.sqlite().read(move |db| stream::layouts(db, &ids)).await
     }
 

@@ -1,7 +1,7 @@
 //! Stored samples are returned in every resolution.
 
 use ecowatt_model::{Quality, UnixMs};
-use ecowatt_store::{LocalDate, QUARTER_MS, TimeQuality, TimeRange};
+use ecowatt_store::{Attempt, LocalDate, QUARTER_MS, Reading, TimeQuality, TimeRange};
 
 use crate::fixture::{ARRIVAL, DAY, Fixture, SOURCE, Sample, samples, upload, utc_date};
 
@@ -50,7 +50,7 @@ async fn buckets_are_what_the_samples_say() {
 
     let day = &fixture.store.device_days(vec![(device, today)]).await.unwrap()[0];
     assert_eq!(day.energy_wh, Some(719 * 5));
-    let means: Vec<i64> = day.power_mw.iter().map(|(_, mw)| *mw).collect();
+    let means: Vec<i64> = day.power.iter().map(|mean| mean.mw).collect();
     assert_eq!(means, [89_500, 269_500, 449_500, 629_500]);
 }
 
@@ -66,10 +66,13 @@ async fn late_batch_does_not_replace_newer_readings() {
     let latest = fixture.store.latest(device).await.unwrap();
     let power = &latest[0].readings[0];
     assert_eq!(power.point.def.name, "ac.power");
-    assert_eq!(power.good, Some((UnixMs(DAY.0 + 100_000), 3600)));
-    assert_eq!(power.tried, (UnixMs(DAY.0 + 200_000), Quality::Timeout));
+    assert_eq!(power.good, Some(Reading { at: UnixMs(DAY.0 + 100_000), value: 3600 }));
+    assert_eq!(power.tried, Attempt { at: UnixMs(DAY.0 + 200_000), quality: Quality::Timeout });
     let powers = fixture.store.powers(vec![device]).await.unwrap();
-    assert_eq!(powers[0].1[0].good_mw, Some((UnixMs(DAY.0 + 100_000), 3_600_000)));
+    assert_eq!(
+        powers[&device][0].good_mw,
+        Some(Reading { at: UnixMs(DAY.0 + 100_000), value: 3_600_000 })
+    );
     let counts = fixture.store.counts().await.unwrap();
     assert_eq!(counts.devices, 1);
     assert!(counts.database_bytes > 0);
@@ -86,7 +89,7 @@ async fn sample_of_a_time_to_come_is_the_newest_until_one_of_the_present_arrives
         fixture.stored(upload(device, counter, vec![block])).await;
         let newest = UnixMs(ARRIVAL.0 + if counter < 3 { 23 * 3_600_000 } else { -1000 });
         let power = &fixture.store.latest(device).await.unwrap()[0].readings[0];
-        assert_eq!((power.tried.0, power.good.unwrap().0), (newest, newest));
+        assert_eq!((power.tried.at, power.good.unwrap().at), (newest, newest));
         let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
         assert_eq!(link.last_sample, Some(newest));
     }
@@ -100,7 +103,7 @@ async fn batch_with_suspect_times_is_kept_but_is_not_the_newest() {
     mad.time_quality = TimeQuality::Suspect;
     fixture.stored(upload(device, 1, vec![fixture.block(1, 2, &samples(0, 3)), mad])).await;
     let power = &fixture.store.latest(device).await.unwrap()[0].readings[0];
-    assert_eq!(power.tried.0, UnixMs(DAY.0 + 10_000));
+    assert_eq!(power.tried.at, UnixMs(DAY.0 + 10_000));
     let link = fixture.store.find_device(device).await.unwrap().unwrap().link;
     assert_eq!((link.last_sample, link.samples), (Some(UnixMs(DAY.0 + 10_000)), 6));
 }
