@@ -6,6 +6,13 @@ use ecowatt_model::{KeyGeneration, StreamNumber};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalDate(pub i32);
 
+/// Days from `from` up to and excluding `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DateRange {
+    pub from: LocalDate,
+    pub to: LocalDate,
+}
+
 /// Number of a point in the dictionary, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PointId(pub u32);

@@ -68,9 +68,7 @@ pub use fleet::{
     InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
     SiteId, Stream,
 };
-pub use ids::LayoutId;
-pub use ids::LocalDate;
-pub use ids::{PointId, StreamId};
+pub use ids::{DateRange, LayoutId, LocalDate, PointId, StreamId};
 pub use latest::{Attempt, Reading};
 pub use original::{EnrolOriginal, NamedOriginal, OriginalDevice};
 pub use pack::Pack;

@@ -11,8 +11,8 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Author, ClaimFor, DeviceReport, ENERGY_POINT, EnergyPoints, LocalDate, NewBlock, NewClaim,
-    NewStream, POWER_POINT, PointDef, PointId, RedeemClaim, Resolution, Store, StreamId,
+    Author, ClaimFor, DateRange, DeviceReport, ENERGY_POINT, EnergyPoints, LocalDate, NewBlock,
+    NewClaim, NewStream, POWER_POINT, PointDef, PointId, RedeemClaim, Resolution, Store, StreamId,
     Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
 };
 use serde_json::Value;
@@ -124,7 +124,7 @@ struct Picture {
 impl Picture {
     async fn of(store: &Store) -> Self {
         let (mut stored, mut removed, mut totals) = ([0; 3], [0; 3], String::new());
-        let dates = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+        let dates = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
         for device in (1..=DEVICES).map(DeviceNumber) {
             let points = store.list_points(device, SOURCE).await.unwrap();
             let points: Vec<PointId> = points.iter().map(|point| point.id).collect();

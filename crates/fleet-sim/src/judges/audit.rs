@@ -10,8 +10,8 @@ use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_store::{
-    Aggregate, Block, DeviceConfig, ENERGY_POINT, EnergyFigure, InverterReport, InverterState,
-    LocalDate, POWER_POINT, Store, StoreError, TimeQuality, TimeRange, limits,
+    Aggregate, Block, DateRange, DeviceConfig, ENERGY_POINT, EnergyFigure, InverterReport,
+    InverterState, LocalDate, POWER_POINT, Store, StoreError, TimeQuality, TimeRange, limits,
 };
 use ecowatt_wire::SourceState;
 
@@ -93,7 +93,7 @@ impl EnergyCounts {
 }
 
 const ALWAYS: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
-const ALL_DAYS: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+const ALL_DAYS: DateRange = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
 
 /// Devices whose roll-ups are rebuilt, which takes as long as their uploads did.
 const REBUILT_MAX: u32 = 4;

@@ -3,7 +3,7 @@
 use ecowatt_api::{Resolution, Telemetry};
 use ecowatt_model::UnixMs;
 use ecowatt_store::limits::buckets_max;
-use ecowatt_store::{Aggregate, Bucket, LocalDate, PointId, TimeRange};
+use ecowatt_store::{Aggregate, Bucket, DateRange, LocalDate, PointId, TimeRange};
 
 use super::page::Paged as _;
 use super::{Column, History, HistoryError, Query};
@@ -60,7 +60,7 @@ impl History {
         loop {
             let days = self
                 .store
-                .days(query.device.number(), query.inverter, (from, to), ids(columns))
+                .days(query.device.number(), query.inverter, DateRange { from, to }, ids(columns))
                 .await?;
             let Some(last) = days.last() else { return Ok(()) };
             from = LocalDate(last.date.0.saturating_add(1));

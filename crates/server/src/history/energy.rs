@@ -5,7 +5,7 @@ use std::vec;
 
 use ecowatt_api::{ENERGY_DAYS_MAX, Energy, EnergyDay, EnergyGap, EnergySource};
 use ecowatt_model::UnixMs;
-use ecowatt_store::{EnergyFigure, LocalDate, TimeRange};
+use ecowatt_store::{DateRange, EnergyFigure, LocalDate, TimeRange};
 
 use super::{History, HistoryError};
 use crate::fleet::Reached;
@@ -30,7 +30,7 @@ impl History {
         if usize::try_from(to.0 - from.0).unwrap_or(usize::MAX) > ENERGY_DAYS_MAX {
             return Err(HistoryError::TooManyDays);
         }
-        let figures = self.store.energy_days(device, (from, to)).await?;
+        let figures = self.store.energy_days(device, DateRange { from, to }).await?;
         let whole = TimeRange { from: start_of_day(from, &zone), to: start_of_day(to, &zone) };
         let mut gaps = Gaps::new(self.store.energy_gaps(device, whole).await?);
         let mut days: Vec<EnergyDay> = Vec::new();

@@ -7,13 +7,13 @@ use ecowatt_server::Config;
 use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_server::limits::PACK_LOOKS_MAX;
 use ecowatt_server::packing::{Packing, pack_all};
-use ecowatt_store::{Author, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
+use ecowatt_store::{Author, DateRange, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
 
 use crate::device::{Sample, TestDevice};
 use crate::world::World;
 
 const DEVICE: DeviceNumber = DeviceNumber(1);
-const ALL: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+const ALL: DateRange = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
 const HOUR: i64 = 3_600_000;
 
 fn by() -> Author {

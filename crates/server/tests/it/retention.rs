@@ -9,7 +9,7 @@ use ecowatt_server::ingest::rebuild;
 use ecowatt_server::packing::pack_all;
 use ecowatt_server::retention::{RemovedRows, retain};
 use ecowatt_server::{Config, Keep, Retention};
-use ecowatt_store::{Author, EditSite, LocalDate, Resolution, SiteId, Store};
+use ecowatt_store::{Author, DateRange, EditSite, LocalDate, Resolution, SiteId, Store};
 use serde_json::Value;
 
 use crate::device::{Sample, TestDevice};
@@ -165,7 +165,7 @@ async fn rebuild_makes_again_what_has_samples_and_leaves_the_rest() {
         assert_eq!((rebuilt.unreadable, rebuilt.rows_changed), (0, 0));
         assert!(rebuilt.blocks > 15, "{rebuilt:?}");
     }
-    let all = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+    let all = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
     let energy = async || store.energy_days(DEVICE, all).await.unwrap();
     let berlin = energy().await;
     let samples = store.list_expired(DEVICE).await.unwrap()[0];

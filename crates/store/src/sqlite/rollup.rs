@@ -6,7 +6,7 @@ use rusqlite::{Connection, Rows, params};
 use super::convert::blob;
 use super::row_pack::day_of;
 use crate::StoreError;
-use crate::ids::{LocalDate, PointId};
+use crate::ids::{DateRange, LocalDate, PointId};
 use crate::limits::{GAPS_PER_QUERY_MAX, buckets_max};
 use crate::rollup::{Day, QUARTER_MS, Quarter, quarter_of};
 use crate::rollup_pack::{Column, DayColumns, QUARTERS_PER_DAY, Width};
@@ -133,7 +133,7 @@ pub(crate) fn days(
     db: &Connection,
     device: DeviceNumber,
     source: SourceNumber,
-    (from, to): (LocalDate, LocalDate),
+    dates: DateRange,
     points: &[PointId],
 ) -> Result<Vec<DayBucket>, StoreError> {
     let mut statement = db.prepare_cached(
@@ -145,7 +145,7 @@ pub(crate) fn days(
          ORDER BY date LIMIT ?5",
     )?;
     let limit = i64::try_from(buckets_max(points.len())).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![device.0, source.0, from.0, to.0, limit])?;
+    let mut rows = statement.query(params![device.0, source.0, dates.from.0, dates.to.0, limit])?;
     let mut buckets = Vec::new();
     while let Some(row) = rows.next()? {
         let date = LocalDate(row.get(0)?);
@@ -160,7 +160,7 @@ pub(crate) fn days(
 pub(crate) fn energy_days(
     db: &Connection,
     device: DeviceNumber,
-    (from, to): (LocalDate, LocalDate),
+    dates: DateRange,
 ) -> Result<Vec<EnergyDay>, StoreError> {
     // Lists the sources first: the key begins (device, source, date).
     let mut statement = db.prepare_cached(
@@ -173,7 +173,7 @@ pub(crate) fn energy_days(
          WHERE device = ?1 AND date >= ?2 AND date < ?3
          ORDER BY date, source",
     )?;
-    let mut rows = statement.query(params![device.0, from.0, to.0])?;
+    let mut rows = statement.query(params![device.0, dates.from.0, dates.to.0])?;
     let mut days = Vec::new();
     while let Some(row) = rows.next()? {
         let date = LocalDate(row.get("date")?);

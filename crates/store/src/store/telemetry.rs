@@ -7,9 +7,9 @@ use ecowatt_model::{BatchId, DeviceNumber, SourceNumber, UnixMs};
 use crate::rollup_pack::Width;
 use crate::sqlite::{block, latest, pack, rollup, row_pack, stream};
 use crate::{
-    Block, Bucket, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate, Pack, PointId,
-    RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError, StoredBatch,
-    Stretch, TimeRange, UnpackedRows,
+    Block, Bucket, DateRange, DayBucket, DeviceDay, EnergyDay, EnergyGap, LayoutId, LocalDate,
+    Pack, PointId, RowKind, RowPack, SourceLatest, SourcePower, StateReading, Store, StoreError,
+    StoredBatch, Stretch, TimeRange, UnpackedRows,
 };
 
 /// Telemetry.
@@ -170,23 +170,22 @@ impl Store {
             .await
     }
 
-    /// Returns local days from `dates.0` up to and excluding `dates.1`.
+    /// Returns local days, ascending.
     pub async fn days(
         &self,
         device: DeviceNumber,
         source: SourceNumber,
-        dates: (LocalDate, LocalDate),
+        dates: DateRange,
         points: Vec<PointId>,
     ) -> Result<Vec<DayBucket>, StoreError> {
         self.sqlite().read(move |db| rollup::days(db, device, source, dates, &points)).await
     }
 
-    /// Returns the energy of every inverter in the local days from `dates.0` up to and excluding
-    /// `dates.1`.
+    /// Returns the energy of every inverter in the local days, ascending.
     pub async fn energy_days(
         &self,
         device: DeviceNumber,
-        dates: (LocalDate, LocalDate),
+        dates: DateRange,
     ) -> Result<Vec<EnergyDay>, StoreError> {
         self.sqlite().read(move |db| rollup::energy_days(db, device, dates)).await
     }

@@ -2,12 +2,12 @@
 //! misreading and any short run of them, and for every order of arrival.
 
 use ecowatt_model::{Quality, UnixMs};
-use ecowatt_store::{EnergyFigure, LocalDate, NewBlock, TimeQuality};
+use ecowatt_store::{DateRange, EnergyFigure, LocalDate, NewBlock, TimeQuality};
 use proptest::prelude::*;
 
 use crate::fixture::{DAY, Fixture, Sample, runtime, upload, utc_date};
 
-const ALL_DATES: (LocalDate, LocalDate) = (LocalDate(-1_000_000), LocalDate(1_000_000));
+const ALL_DATES: DateRange = DateRange { from: LocalDate(-1_000_000), to: LocalDate(1_000_000) };
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 

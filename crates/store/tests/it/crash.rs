@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ecowatt_model::{DeviceNumber, KeyGeneration};
-use ecowatt_store::{EnergyFigure, LocalDate, PointId, Store, UploadOutcome};
+use ecowatt_store::{DateRange, EnergyFigure, LocalDate, PointId, Store, UploadOutcome};
 
 use crate::configuration::reported;
 use crate::fixture::{
@@ -84,7 +84,7 @@ async fn check(dir: &Path, acknowledged: &BTreeMap<u32, (u64, BTreeSet<u32>)>) {
         assert_eq!((link.samples, link.messages), (rows, key.counter.0));
         let points: Vec<PointId> =
             store.list_points(device, SOURCE).await.unwrap().iter().map(|p| p.id).collect();
-        let dates = (LocalDate(0), LocalDate(i32::MAX));
+        let dates = DateRange { from: LocalDate(0), to: LocalDate(i32::MAX) };
         let days = store.days(device, SOURCE, dates, points[..1].to_vec()).await.unwrap();
         let counted: u64 =
             days.iter().filter_map(|d| d.aggregates[0]).map(|a| u64::from(a.count)).sum();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use ecowatt_store::{Store, StoreError, UploadOutcome};
+use ecowatt_store::{DateRange, LocalDate, Store, StoreError, UploadOutcome};
 
 use crate::fixture::{GENERATION, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
@@ -71,7 +71,7 @@ async fn writer_survives_a_full_disk() {
         let outcome = store.ingest(message(counter)).await.unwrap();
         assert!(matches!(outcome, UploadOutcome::Stored(_)), "{outcome:?}");
     }
-    let days = (ecowatt_store::LocalDate(0), ecowatt_store::LocalDate(i32::MAX));
+    let days = DateRange { from: LocalDate(0), to: LocalDate(i32::MAX) };
     let day = &store.days(device, SOURCE, days, points.clone()).await.unwrap()[0];
     assert_eq!(u64::from(day.aggregates[0].unwrap().count), (stored + 10) * 7);
     drop(store);

@@ -1,12 +1,14 @@
 //! Energy does not depend on the order in which batches arrive, and follows from the readings.
 
 use ecowatt_model::{DeviceNumber, Quality, UnixMs};
-use ecowatt_store::{EnergyFigure, EnergyPoints, LocalDate, NewBlock, Summariser, TimeRange};
+use ecowatt_store::{
+    DateRange, EnergyFigure, EnergyPoints, LocalDate, NewBlock, Summariser, TimeRange,
+};
 use proptest::prelude::*;
 
 use crate::fixture::{DAY, Fixture, SOURCE, Sample, runtime, samples, upload, utc_date};
 
-const ALL_DATES: (LocalDate, LocalDate) = (LocalDate(-1_000_000), LocalDate(1_000_000));
+const ALL_DATES: DateRange = DateRange { from: LocalDate(-1_000_000), to: LocalDate(1_000_000) };
 const ALL_TIME: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
 
 /// Everything that the store derived, as comparable text.

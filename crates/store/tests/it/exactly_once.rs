@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use ecowatt_model::{BatchId, BootEpoch, Counter, DeviceNumber, Sequence, SequenceRange, UnixMs};
 use ecowatt_store::limits::RECEIVED_RANGES_MAX;
-use ecowatt_store::{Dropped, LocalDate, Receipt, ReceivedEpoch, TimeRange, UploadOutcome};
+use ecowatt_store::{
+    DateRange, Dropped, LocalDate, Receipt, ReceivedEpoch, TimeRange, UploadOutcome,
+};
 
 use crate::fixture::{DAY, Fixture, SOURCE, announce, block, enrol, samples, upload, utc_date};
 
@@ -18,7 +20,7 @@ async fn stored_rows(fixture: &Fixture, device: DeviceNumber) -> u64 {
 
 /// Number of power readings in the day's roll-up.
 async fn counted_rows(fixture: &Fixture, device: DeviceNumber) -> u64 {
-    let dates = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+    let dates = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
     let points = vec![fixture.points[0]];
     let days = fixture.store.days(device, SOURCE, dates, points).await.unwrap();
     days.iter().filter_map(|day| day.aggregates[0]).map(|a| u64::from(a.count)).sum()

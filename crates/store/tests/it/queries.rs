@@ -1,7 +1,7 @@
 //! Stored samples are returned in every resolution.
 
 use ecowatt_model::{Quality, UnixMs};
-use ecowatt_store::{Attempt, LocalDate, QUARTER_MS, Reading, TimeQuality, TimeRange};
+use ecowatt_store::{Attempt, DateRange, LocalDate, QUARTER_MS, Reading, TimeQuality, TimeRange};
 
 use crate::fixture::{ARRIVAL, DAY, Fixture, SOURCE, Sample, samples, upload, utc_date};
 
@@ -38,7 +38,7 @@ async fn buckets_are_what_the_samples_say() {
     assert_eq!((power.count, power.sum), (180, (540..720).sum()));
 
     let today = utc_date(DAY);
-    let dates = (today, LocalDate(today.0 + 1));
+    let dates = DateRange { from: today, to: LocalDate(today.0 + 1) };
     let days = fixture.store.days(device, SOURCE, dates, points()).await.unwrap();
     let power = days[0].aggregates[1].unwrap();
     assert_eq!((power.count, power.sum, power.max), (720, (0..720).sum(), 719));

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use ecowatt_model::{BatchId, BootEpoch, StreamNumber, Unit, UnixMs};
 use ecowatt_store::limits::EXPIRED_ROWS_PER_COMMIT;
 use ecowatt_store::{
-    Expired, LocalDate, NewBlock, NewStream, PointDef, Removed, Resolution, RowKind, RowPack,
-    StreamId, Summary, TimeRange,
+    DateRange, Expired, LocalDate, NewBlock, NewStream, PointDef, Removed, Resolution, RowKind,
+    RowPack, StreamId, Summary, TimeRange,
 };
 
 use crate::configuration::enrol_again;
@@ -16,7 +16,7 @@ use crate::fixture::{ARRIVAL, DAY, Fixture, SOURCE, STREAM, block, by, samples, 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_S: i64 = 3_600;
 const ALWAYS: TimeRange = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
-const DATES: (LocalDate, LocalDate) = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+const DATES: DateRange = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
 const DAYS: i64 = 6;
 
 /// The calendar of a site two hours ahead of UTC: its days end within a UTC day.

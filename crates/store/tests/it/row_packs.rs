@@ -1,7 +1,7 @@
 //! Minutes, quarter hours and edges of past days are packed, and nothing that is shown changes.
 
 use ecowatt_model::UnixMs;
-use ecowatt_store::{LocalDate, RowKind, RowPack, TimeRange};
+use ecowatt_store::{DateRange, LocalDate, RowKind, RowPack, TimeRange};
 
 use crate::fixture::{ARRIVAL, DAY, Fixture, SOURCE, Sample, samples, upload};
 
@@ -45,7 +45,7 @@ async fn pack(fixture: &Fixture, before: UnixMs) -> usize {
 async fn shown(fixture: &Fixture) -> String {
     let (store, device) = (&fixture.store, fixture.device());
     let always = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
-    let dates = (LocalDate(i32::MIN), LocalDate(i32::MAX));
+    let dates = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
     let points = || fixture.points.clone();
     let minutes = store.minutes(device, SOURCE, always, points()).await.unwrap();
     let quarters = store.quarters(device, SOURCE, always, points()).await.unwrap();

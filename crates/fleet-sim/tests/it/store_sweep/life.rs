@@ -12,10 +12,11 @@ use ecowatt_model::{
     SourceNumber, StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Author, Block, Bucket, ClaimFor, DayBucket, Device, DeviceReport, Diagnostic, Dropped,
-    ENERGY_POINT, EnergyDay, EnergyGap, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream,
-    POWER_POINT, Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack, SourceLatest, Stepper,
-    Store, StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
+    Author, Block, Bucket, ClaimFor, DateRange, DayBucket, Device, DeviceReport, Diagnostic,
+    Dropped, ENERGY_POINT, EnergyDay, EnergyGap, EnergyPoints, LocalDate, NewBlock, NewClaim,
+    NewStream, POWER_POINT, Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack, SourceLatest,
+    Stepper, Store, StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload,
+    UploadOutcome,
 };
 
 pub(crate) const DATABASE: &str = "ecowatt.db";
@@ -355,7 +356,7 @@ impl Running {
             let store = &self.store;
             let Some(found) = self.read(store.find_device(device))? else { continue };
             let range = TimeRange { from: UnixMs(0), to: UnixMs(i64::MAX) };
-            let dates = (LocalDate(0), LocalDate(i32::MAX));
+            let dates = DateRange { from: LocalDate(0), to: LocalDate(i32::MAX) };
             let points = POINTS.to_vec();
             let key = self.read(store.find_key(device, GENERATION))?;
             let batches = self.read(store.list_batches(device))?;
