@@ -278,6 +278,14 @@ pub struct OpenedSession {
     pub session: SessionSecret,
 }
 
+/// What the set-up code was exchanged for.
+#[derive(Debug)]
+pub struct RedeemedSetup {
+    /// An owner token.
+    pub token: TokenText,
+    pub opened: OpenedSession,
+}
+
 /// Authenticates callers, and manages tokens and sessions.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -319,8 +327,8 @@ impl Access {
     ) -> Result<Principal, AccessError> {
         let now = self.clock.now();
         let found = self.store.find_session(secret.hash(), now).await?;
-        let (token, session) = found.ok_or(AccessError::Unknown)?;
-        let principal = Principal::new(token, Some(session));
+        let found = found.ok_or(AccessError::Unknown)?;
+        let principal = Principal::new(found.token, Some(found.session));
         self.note(&principal, now);
         Ok(principal)
     }
@@ -458,7 +466,7 @@ impl Access {
         &self,
         code: &str,
         request: String,
-    ) -> Result<(TokenText, OpenedSession), AccessError> {
+    ) -> Result<RedeemedSetup, AccessError> {
         let code: Secret = code.trim().parse().map_err(|_| AccessError::SetupCode)?;
         let text = TokenText(Secret::random()?);
         let session = Secret::random()?;
@@ -470,8 +478,8 @@ impl Access {
             session: session.hash(),
             session_expires: self.clock.now().plus(SESSION_LIFETIME),
         };
-        let (token, id) = match self.store.redeem_setup(by, redeem).await {
-            Ok(token) => token,
+        let owner = match self.store.redeem_setup(by, redeem).await {
+            Ok(owner) => owner,
             // A token of that name can only have been created by someone with access to the folder,
             // so there is no need to tell the two cases apart.
             Err(RedeemSetupError::Unknown | RedeemSetupError::NameTaken) => {
@@ -479,7 +487,8 @@ impl Access {
             }
             Err(RedeemSetupError::Store(error)) => return Err(error.into()),
         };
-        Ok((text, OpenedSession { principal: Principal::new(token, Some(id)), session }))
+        let principal = Principal::new(owner.token, Some(owner.session));
+        Ok(RedeemedSetup { token: text, opened: OpenedSession { principal, session } })
     }
 
     async fn session_of(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ecowatt_model::DeviceNumber;
-use ecowatt_store::{Author, EditDevice, EditError, EditSite, SiteId, Store, StoreError};
+use ecowatt_store::{
+    Author, EditDevice, EditError, EditSite, SiteByName, SiteId, Store, StoreError,
+};
 use tokio::sync::watch;
 
 use crate::entered_name::checked_name;
@@ -44,7 +46,10 @@ impl Editor {
     /// fails.
     pub(crate) async fn device(&self, by: Author, change: EditDevice) -> Result<(), ChangeError> {
         let site = match change.site {
-            Some((site, zone)) => Some((name(&site)?, zone.map(zone_name).transpose()?)),
+            Some(site) => Some(SiteByName {
+                name: name(&site.name)?,
+                time_zone: site.time_zone.map(zone_name).transpose()?,
+            }),
             None => None,
         };
         let name = change.name.as_deref().map(name).transpose()?;

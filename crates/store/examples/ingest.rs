@@ -15,9 +15,9 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Author, ClaimFor, DeviceReport, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream,
-    PointDef, PointId, RedeemClaim, Store, StreamId, Summariser, TimeQuality, TimeRange, Upload,
-    UploadOutcome,
+    Author, ClaimFor, DeviceReport, EnergyPoint, EnergyPoints, LocalDate, NewBlock, NewClaim,
+    NewStream, PointDef, PointId, RedeemClaim, Store, StreamId, Summariser, TimeQuality, TimeRange,
+    Upload, UploadOutcome,
 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -181,7 +181,11 @@ async fn enrol(store: &Store, number: u32) -> Result<Vec<PointId>, Failure> {
 
 /// Batch `sequence` of a device: its samples follow those of the batch before.
 fn message(device: u32, sequence: u32, rows: u32, points: &[PointId]) -> Upload {
-    let energy = EnergyPoints { power: Some((9, 0)), counter: None, rated_w: None };
+    let energy = EnergyPoints {
+        power: Some(EnergyPoint { index: 9, exponent: 0 }),
+        counter: None,
+        rated_w: None,
+    };
     let mut summarise = Summariser::new(points, energy);
     let first = DAY + i64::from(sequence - 1) * i64::from(rows) * INTERVAL_MS;
     let mut last = first;

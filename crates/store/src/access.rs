@@ -71,6 +71,13 @@ pub struct Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub i64);
 
+/// A token and the session that it was used through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSession {
+    pub token: Token,
+    pub session: SessionId,
+}
+
 /// A browser session as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

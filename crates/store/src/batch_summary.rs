@@ -14,14 +14,22 @@ use crate::latest::{Attempt, Latest, PointLatest, Reading};
 use crate::rollup::{Aggregate, Day, Quarter, merge, quarter_of};
 use crate::sorted_map::SortedMap;
 
-/// Which points of a layout energy is derived from, by their index in the layout.
+/// A point of a layout from which energy is derived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnergyPoint {
+    /// Its place among the layout's points.
+    pub index: usize,
+    /// The power of ten that turns its integers into watts or watt-hours.
+    pub exponent: i8,
+}
+
+/// The points of a layout from which energy is derived.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EnergyPoints {
-    /// AC power: index, and the power of ten that turns its integers into watts.
-    pub power: Option<(usize, i8)>,
-    /// Lifetime energy counter: index, and the power of ten that turns its integers into
-    /// watt-hours.
-    pub counter: Option<(usize, i8)>,
+    /// AC power.
+    pub power: Option<EnergyPoint>,
+    /// Lifetime energy counter.
+    pub counter: Option<EnergyPoint>,
     /// Rated power of the inverter, if its layout has it.
     pub rated_w: Option<u32>,
 }
@@ -166,8 +174,8 @@ impl Summariser {
         value: Option<i64>,
     ) {
         let is_asleep = quality == Quality::Asleep;
-        if let Some((power, exponent)) = self.energy.power
-            && power == place
+        if let Some(EnergyPoint { index, exponent }) = self.energy.power
+            && index == place
         {
             let mw = if is_asleep { Some(0) } else { value.and_then(|v| milli(v, exponent)) };
             if let Some(mw) = mw {
@@ -176,8 +184,8 @@ impl Summariser {
                 self.power_sum.1 += 1;
             }
         }
-        if let Some((counter, exponent)) = self.energy.counter
-            && counter == place
+        if let Some(EnergyPoint { index, exponent }) = self.energy.counter
+            && index == place
         {
             // Ignore a lifetime counter of zero: inverters return it before they have read their
             // memory, or because they have none.
@@ -245,7 +253,7 @@ impl Summariser {
         }
         summary.latest = Latest { points: latest };
         let quantum_mwh =
-            self.energy.counter.and_then(|(_, exponent)| milli(1, exponent)).unwrap_or(0);
+            self.energy.counter.and_then(|point| milli(1, point.exponent)).unwrap_or(0);
         let limits = CounterLimits { rated_w: self.energy.rated_w, quantum_mwh };
         summary.counter = CounterBatch::new(&self.counters, limits);
         summary.power = energy::inside(&self.powers);

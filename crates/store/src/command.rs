@@ -234,11 +234,18 @@ pub struct CommandQuery {
     pub limit: u32,
 }
 
+/// Number of commands in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateCount {
+    pub state: CommandState,
+    pub commands: u64,
+}
+
 /// Commands by state, and how long those took that were executed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandFigures {
     /// Commands that have not ended, and those that ended in the time asked for.
-    pub states: Vec<(CommandState, u64)>,
+    pub states: Vec<StateCount>,
     /// Milliseconds from when a command could begin until its result arrived, ascending.
     pub latencies_ms: Vec<i64>,
 }

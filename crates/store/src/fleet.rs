@@ -5,7 +5,7 @@ use std::fmt;
 use ecowatt_model::{BootEpoch, Counter, DeviceNumber, KeyGeneration, SourceNumber, UnixMs};
 
 use crate::StoreError;
-use crate::ids::StreamId;
+use crate::ids::{PointId, StreamId};
 use crate::limits::EPOCHS_PER_KEY;
 
 /// Number of a site, never reused.
@@ -277,13 +277,27 @@ pub struct Stream {
     pub first_seen: UnixMs,
 }
 
+/// A stream and the dictionary's ids of its points, in the order of the layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamPoints {
+    pub stream: Stream,
+    pub points: Vec<PointId>,
+}
+
+/// A site by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteByName {
+    pub name: String,
+    /// If no site has the name, one is created in this zone.
+    pub time_zone: Option<String>,
+}
+
 /// Changes to a device.
 #[derive(Debug, Clone)]
 pub struct EditDevice {
     pub device: DeviceNumber,
     pub name: Option<String>,
-    /// A site by its name; created if no site has that name and a zone is given.
-    pub site: Option<(String, Option<String>)>,
+    pub site: Option<SiteByName>,
     /// Whether stored days may stay although they were cut by another time zone.
     pub keeps_past_days: bool,
 }

@@ -43,15 +43,15 @@ mod varint;
 
 pub use access::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Session, SessionId, Token, TokenId, TokenUse,
+    SecretHash, Session, SessionId, Token, TokenId, TokenSession, TokenUse,
 };
 pub use audit::{AuditLine, Author};
-pub use batch_summary::{EnergyPoints, Summariser, Summary};
+pub use batch_summary::{EnergyPoint, EnergyPoints, Summariser, Summary};
 pub use command::{
     CancelCommandError, Command, CommandFailure, CommandFigures, CommandNumber, CommandOrder,
     CommandOutcome, CommandQuery, CommandResult, CommandState, CommandTransition,
     CreateCommandError, CreatedCommand, MovedCommand, NewCommand, ParseCommandNumberError,
-    SentCommand,
+    SentCommand, StateCount,
 };
 pub use config_template::{
     ConfigPreview, ConfigTemplate, EditTemplate, TemplateError, TemplateVersion,
@@ -66,7 +66,7 @@ pub use fleet::{
     AnnounceError, Claim, ClaimFor, CreateClaimError, Device, DeviceKey, DevicePage, DeviceQuery,
     DeviceState, DeviceSweep, Diagnostic, EditDevice, EditError, EditSite, InverterReport,
     InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
-    SiteId, Stream,
+    SiteByName, SiteId, Stream, StreamPoints,
 };
 pub use ids::{DateRange, LayoutId, LocalDate, PointId, StreamId};
 pub use latest::{Attempt, Reading};

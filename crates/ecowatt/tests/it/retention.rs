@@ -11,9 +11,9 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Author, ClaimFor, DateRange, DeviceReport, ENERGY_POINT, EnergyPoints, LocalDate, NewBlock,
-    NewClaim, NewStream, POWER_POINT, PointDef, PointId, RedeemClaim, Resolution, Store, StreamId,
-    Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
+    Author, ClaimFor, DateRange, DeviceReport, ENERGY_POINT, EnergyPoint, EnergyPoints, LocalDate,
+    NewBlock, NewClaim, NewStream, POWER_POINT, PointDef, PointId, RedeemClaim, Resolution, Store,
+    StreamId, Summariser, TimeQuality, TimeRange, Upload, UploadOutcome,
 };
 use serde_json::Value;
 
@@ -59,7 +59,11 @@ async fn enrol(store: &Store, at: UnixMs, name: &str) -> (DeviceNumber, Vec<Poin
 
 /// A batch of four samples, a minute apart.
 fn batch(points: &[PointId], sequence: u32, first: UnixMs) -> NewBlock {
-    let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: Some(10_000) };
+    let energy = EnergyPoints {
+        power: Some(EnergyPoint { index: 0, exponent: 0 }),
+        counter: Some(EnergyPoint { index: 1, exponent: 0 }),
+        rated_w: Some(10_000),
+    };
     let mut summarise = Summariser::new(points, energy);
     let at = |n: i64| UnixMs(first.0 + n * 60_000);
     for n in 0..4 {

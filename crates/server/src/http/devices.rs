@@ -15,7 +15,9 @@ use ecowatt_api::{
 };
 use ecowatt_model::{SourceNumber, UnixMs};
 use ecowatt_profile::{Layout, catalogue};
-use ecowatt_store::{Author, ClaimFor, DeviceQuery, Diagnostic, EditDevice, LatestReading};
+use ecowatt_store::{
+    Author, ClaimFor, DeviceQuery, Diagnostic, EditDevice, LatestReading, SiteByName,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -240,7 +242,7 @@ pub(super) async fn update_device(
     let change = EditDevice {
         device: number,
         name: body.name,
-        site: body.site.map(|site| (site.name, site.time_zone)),
+        site: body.site.map(|site| SiteByName { name: site.name, time_zone: site.time_zone }),
         keeps_past_days: body.keep_past_days,
     };
     app.editor

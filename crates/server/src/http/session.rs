@@ -15,7 +15,7 @@ use super::error_code::ErrorCode;
 use super::extract::{Body, NumberPath, Peer};
 use super::request_id::RequestId;
 use super::tokens::api_role;
-use crate::access::{AccessError, OpenedSession, Principal};
+use crate::access::{AccessError, OpenedSession, Principal, RedeemedSetup};
 use crate::time::rfc3339;
 
 /// Exchanges a token for a session cookie.
@@ -60,8 +60,8 @@ pub(super) async fn redeem_setup(
     Body(body): Body<RedeemSetup>,
 ) -> Result<Response, ApiError> {
     let redeemed = app.access.redeem_setup(&body.code, id.to_string()).await;
-    record(&app, peer, "setup", redeemed.as_ref().map(|(_, opened)| opened));
-    let (token, opened) = redeemed?;
+    record(&app, peer, "setup", redeemed.as_ref().map(|redeemed| &redeemed.opened));
+    let RedeemedSetup { token, opened } = redeemed?;
     let cookie = set_cookie(&app, &opened.session)?;
     let session = Session { token: Some(token.expose()), ..session(&opened.principal) };
     Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())

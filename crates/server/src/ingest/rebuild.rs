@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use ecowatt_model::DeviceNumber;
 use ecowatt_profile::{Layout, LayoutError};
-use ecowatt_store::{Author, Block, Rebuilt, Store, StoreError, StreamId};
+use ecowatt_store::{Author, Block, Rebuilt, Store, StoreError, StreamId, StreamPoints};
 
 use super::decode::{Scratch, summarise};
 use super::streams::Decoding;
@@ -36,7 +36,8 @@ pub async fn rebuild(
     let zone = zone_of(&found.site);
     let mut decodings: HashMap<StreamId, Decoding> = HashMap::new();
     for stream in store.list_streams(device).await? {
-        let Some((stream, points)) = store.find_stream(device, stream.id).await? else { continue };
+        let found = store.find_stream(device, stream.id).await?;
+        let Some(StreamPoints { stream, points }) = found else { continue };
         let layout = Layout::from_cbor(&stream.layout);
         let layout = layout.map_err(|error| RebuildError::Layout(stream.id, error))?;
         decodings.insert(stream.id, Decoding::new(layout, points));

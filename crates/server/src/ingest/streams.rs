@@ -7,7 +7,8 @@ use ecowatt_clock::Clock;
 use ecowatt_model::{DeviceNumber, SourceNumber, StreamNumber, UnixMs, is_plain};
 use ecowatt_profile::Layout;
 use ecowatt_store::{
-    AnnounceError, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError, StreamId,
+    AnnounceError, EnergyPoint, EnergyPoints, NewStream, PointDef, PointId, Store, StoreError,
+    StreamId, StreamPoints,
 };
 
 use super::quota::Cost;
@@ -148,9 +149,8 @@ impl Streams {
         if let Some(known) = self.lock().streams.get(&(device, id)) {
             return Ok(Some(known.clone()));
         }
-        let Some((stream, points)) = self.store.find_stream(device, id).await? else {
-            return Ok(None);
-        };
+        let found = self.store.find_stream(device, id).await?;
+        let Some(StreamPoints { stream, points }) = found else { return Ok(None) };
         let layout =
             Layout::from_cbor(&stream.layout).map_err(|_| StoreError::Corrupt("layout"))?;
         let decoding = self.share(&stream.layout, || Decoding::new(layout, points));
@@ -199,8 +199,8 @@ impl Decoding {
     pub(super) fn new(layout: Layout, points: Vec<PointId>) -> Self {
         let roles = layout.roles();
         let place = |role: Option<usize>| {
-            let place = role?;
-            Some((place, layout.points().get(place)?.exponent))
+            let index = role?;
+            Some(EnergyPoint { index, exponent: layout.points().get(index)?.exponent })
         };
         let energy = EnergyPoints {
             power: place(roles.ac_power),

@@ -12,7 +12,7 @@ use crate::energy::{EnergySums, PowerEdges};
 use crate::energy_counter::{CounterBatch, CounterEdge, energy_of};
 use crate::limits::{POINTS_PER_SOURCE_MAX, STREAMS_PER_KEY_MAX};
 use crate::loaded::KeyState;
-use crate::{Dropped, EnergyPoints, PointDef, PointId, Summariser};
+use crate::{Dropped, EnergyPoint, EnergyPoints, PointDef, PointId, Summariser};
 
 const SOURCE: SourceNumber = SourceNumber(0);
 const KEY: KeyGeneration = KeyGeneration(2);
@@ -224,7 +224,11 @@ fn id(epoch: u32, sequence: u32) -> BatchId {
 type Shape = (i64, i64, i64, (bool, bool));
 
 fn block(id: BatchId, (start, rows, off, (has_power, has_counter)): Shape) -> NewBlock {
-    let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
+    let energy = EnergyPoints {
+        power: Some(EnergyPoint { index: 0, exponent: 0 }),
+        counter: Some(EnergyPoint { index: 1, exponent: 0 }),
+        rated_w: None,
+    };
     let mut summarise = Summariser::new(&[PointId(1), PointId(2)], energy);
     let read = |is_read, value| {
         if is_read { (Quality::Good, Some(value)) } else { (Quality::Timeout, None) }
@@ -466,7 +470,11 @@ fn energy_of_a_backlog_after_a_reset_does_not_depend_on_its_order() {
     let quarter = |n: u32| {
         let of = if n <= 10 { id(3, n) } else { id(4, n - 10) };
         // Two samples, 15 minutes apart, of a counter that makes 3,000 Wh an hour.
-        let energy = EnergyPoints { power: None, counter: Some((0, 0)), rated_w: Some(5_000) };
+        let energy = EnergyPoints {
+            power: None,
+            counter: Some(EnergyPoint { index: 0, exponent: 0 }),
+            rated_w: Some(5_000),
+        };
         let mut summarise = Summariser::new(&[PointId(2)], energy);
         for step in 0..2 {
             let at = UnixMs(i64::from(2 * n + step) * 450_000);

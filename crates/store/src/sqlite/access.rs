@@ -7,7 +7,7 @@ use super::revocation_file::Journal;
 use crate::StoreError;
 use crate::access::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Session, SessionId, Token, TokenId, TokenUse,
+    SecretHash, Session, SessionId, Token, TokenId, TokenSession, TokenUse,
 };
 use crate::limits::{SESSIONS_PER_TOKEN_MAX, TOKENS_MAX};
 use crate::revocation::Revocation;
@@ -137,13 +137,15 @@ pub(crate) fn find_session(
     db: &Connection,
     hash: &SecretHash,
     now: UnixMs,
-) -> Result<Option<(Token, SessionId)>, StoreError> {
+) -> Result<Option<TokenSession>, StoreError> {
     let sql = format!(
         "SELECT {TOKEN}, session.id AS session FROM session JOIN token ON token.id = session.token
          WHERE session.hash = ?1 AND session.expires > ?2
            AND (token.expires IS NULL OR token.expires > ?2)"
     );
-    let found = |row: &Row<'_>| Ok((token(row)?, SessionId(row.get("session")?)));
+    let found = |row: &Row<'_>| {
+        Ok(TokenSession { token: token(row)?, session: SessionId(row.get("session")?) })
+    };
     Ok(db.prepare_cached(&sql)?.query_row(params![hash, now.0], found).optional()?)
 }
 
@@ -258,7 +260,7 @@ pub(crate) fn replace_setup_code(
 pub(crate) fn redeem_setup(
     db: &Connection,
     redeem: &RedeemSetup,
-) -> Result<(Token, SessionId), RedeemSetupError> {
+) -> Result<TokenSession, RedeemSetupError> {
     let is_spent =
         db.prepare_cached("DELETE FROM setup WHERE hash = ?1")?.execute([redeem.code])? == 0;
     if is_owned(db)? || is_spent {
@@ -275,5 +277,5 @@ pub(crate) fn redeem_setup(
         expires: redeem.session_expires,
     };
     let session = create_session(db, &session)?.ok_or(StoreError::Corrupt("token just made"))?;
-    Ok((token, session))
+    Ok(TokenSession { token, session })
 }

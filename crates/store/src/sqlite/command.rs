@@ -11,7 +11,7 @@ use crate::audit::Author;
 use crate::command::{
     CancelCommandError, Command, CommandFailure, CommandFigures, CommandNumber, CommandOrder,
     CommandOutcome, CommandQuery, CommandState, CommandTransition, CreateCommandError,
-    CreatedCommand, HeldCommand, Moved, MovedCommand, NewCommand, WireName, due,
+    CreatedCommand, HeldCommand, Moved, MovedCommand, NewCommand, StateCount, WireName, due,
 };
 use crate::limits::{
     COMMAND_FIGURES_MAX, COMMAND_GRACE_MS, COMMAND_KEY_CHARS_MAX, COMMANDS_ENDED_PER_COMMIT,
@@ -450,7 +450,8 @@ pub(crate) fn figures(
         }
     }
     figures.latencies_ms.sort_unstable();
-    figures.states = CommandState::ALL.into_iter().zip(counts).collect();
+    let states = CommandState::ALL.into_iter().zip(counts);
+    figures.states = states.map(|(state, commands)| StateCount { state, commands }).collect();
     Ok(figures)
 }
 

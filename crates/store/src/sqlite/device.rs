@@ -10,7 +10,7 @@ use super::{grant, key, site};
 use crate::StoreError;
 use crate::fleet::{
     Device, DevicePage, DeviceQuery, DeviceState, DeviceSweep, EditDevice, EditError, Link, Site,
-    SiteId,
+    SiteByName, SiteId,
 };
 use crate::latest::Latest;
 use crate::self_report::SelfReport;
@@ -169,8 +169,8 @@ pub(crate) fn edit_device(db: &Connection, edit: &EditDevice) -> Result<bool, Ed
             .execute(params![device, name])?
             > 0;
     }
-    let Some((site, time_zone)) = &edit.site else { return Ok(is_changed) };
-    let site = site::find_or_create_site(db, site, time_zone.as_deref())?;
+    let Some(SiteByName { name, time_zone }) = &edit.site else { return Ok(is_changed) };
+    let site = site::find_or_create_site(db, name, time_zone.as_deref())?;
     if site == old {
         return Ok(is_changed);
     }

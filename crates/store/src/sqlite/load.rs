@@ -17,6 +17,7 @@ use crate::configuration::{Desired, Settings};
 use crate::edge_pack::{decode_counters, decode_powers};
 use crate::energy::PowerEdges;
 use crate::energy_counter::{CounterBatch, CounterEdge};
+use crate::fleet::StreamPoints;
 use crate::ids::LocalDate;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
@@ -70,7 +71,10 @@ pub(super) fn load(
     }
     for id in &wants.streams {
         let stream = stream::find_stream(db, device, *id)?;
-        let stream = stream.map(|(held, _)| Announced { source: held.source, layout: held.layout });
+        let stream = stream.map(|StreamPoints { stream, .. }| Announced {
+            source: stream.source,
+            layout: stream.layout,
+        });
         state.streams.replace(*id, stream);
         state.announced = Some(stream::announced(db, device, *id)?);
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::convert::corrupt;
 use crate::StoreError;
-use crate::fleet::{AnnounceError, Stream};
+use crate::fleet::{AnnounceError, Stream, StreamPoints};
 use crate::ids::{LayoutId, PointId, StreamId};
 use crate::key_streams::KeyStreams;
 use crate::point::{Point, PointDef};
@@ -157,12 +157,12 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
     })
 }
 
-/// Returns a stream and the dictionary's ids of its points, in the order of the layout.
+/// Returns a stream with its points.
 pub(crate) fn find_stream(
     db: &Connection,
     device: DeviceNumber,
     id: StreamId,
-) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
+) -> Result<Option<StreamPoints>, StoreError> {
     let found = db
         .prepare_cached(
             "SELECT number, source, cbor, first_seen, layout.id AS layout
@@ -173,7 +173,9 @@ pub(crate) fn find_stream(
             Ok((stream(row)?, row.get::<_, i64>("layout")?))
         })
         .optional()?;
-    found.map(|(stream, layout)| Ok((stream, layout_points(db, layout)?))).transpose()
+    found
+        .map(|(stream, layout)| Ok(StreamPoints { stream, points: layout_points(db, layout)? }))
+        .transpose()
 }
 
 pub(crate) fn point(row: &Row<'_>) -> rusqlite::Result<Point> {

@@ -6,7 +6,8 @@ use crate::audit::Audited;
 use crate::sqlite::access;
 use crate::{
     Author, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup,
-    RedeemSetupError, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId, TokenUse,
+    RedeemSetupError, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId,
+    TokenSession, TokenUse,
 };
 
 fn subject_of_token(token: &Token) -> String {
@@ -76,7 +77,7 @@ impl Store {
         &self,
         hash: SecretHash,
         now: UnixMs,
-    ) -> Result<Option<(Token, SessionId)>, StoreError> {
+    ) -> Result<Option<TokenSession>, StoreError> {
         self.sqlite().look_up(move |db| access::find_session(db, &hash, now)).await
     }
 
@@ -152,12 +153,12 @@ impl Store {
         &self,
         by: Author,
         redeem: RedeemSetup,
-    ) -> Result<(Token, SessionId), RedeemSetupError> {
+    ) -> Result<TokenSession, RedeemSetupError> {
         self.sqlite()
             .change(
                 Audited::new(by, "setup.redeem"),
                 move |db, _| access::redeem_setup(db, &redeem),
-                |(token, _): &(Token, SessionId)| Some(subject_of_token(token)),
+                |owner: &TokenSession| Some(subject_of_token(&owner.token)),
             )
             .await
     }

@@ -7,7 +7,7 @@ use crate::sqlite::stream::NewStreamOf;
 use crate::sqlite::{rebuild, stream};
 use crate::{
     AnnounceError, Author, Block, NewStream, Point, PointId, Rebuilt, Store, StoreError, Stream,
-    StreamId, Summary, Upload, UploadOutcome,
+    StreamId, StreamPoints, Summary, Upload, UploadOutcome,
 };
 
 /// Streams and uploads.
@@ -74,7 +74,7 @@ impl Store {
         &self,
         device: DeviceNumber,
         id: StreamId,
-    ) -> Result<Option<(Stream, Vec<PointId>)>, StoreError> {
+    ) -> Result<Option<StreamPoints>, StoreError> {
         self.sqlite().look_up(move |db| stream::find_stream(db, device, id)).await
     }
 

@@ -4,7 +4,7 @@ use ecowatt_model::UnixMs;
 use ecowatt_store::limits::SESSIONS_PER_TOKEN_MAX;
 use ecowatt_store::{
     CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup, RedeemSetupError, Role,
-    SecretHash, Store, TokenUse,
+    SecretHash, Store, TokenSession, TokenUse,
 };
 
 use crate::fixture::by;
@@ -45,7 +45,10 @@ async fn session_lives_as_long_as_its_token() {
     let session =
         NewSession { hash: [5; 32], token: owner.id, created: UnixMs(10), expires: UnixMs(50) };
     let id = store.create_session(by(), session.clone()).await.unwrap().unwrap();
-    assert_eq!(store.find_session([5; 32], UnixMs(49)).await.unwrap(), Some((owner.clone(), id)));
+    assert_eq!(
+        store.find_session([5; 32], UnixMs(49)).await.unwrap(),
+        Some(TokenSession { token: owner.clone(), session: id })
+    );
     assert_eq!(store.find_session([5; 32], UnixMs(50)).await.unwrap(), None);
     assert!(store.is_valid(owner.id, Some(id), UnixMs(49)).await.unwrap());
     assert!(!store.is_valid(owner.id, Some(id), UnixMs(50)).await.unwrap());

@@ -224,8 +224,8 @@ async fn revoked_after_a_copy(fixture: &Fixture, copies: &Path) -> PathBuf {
     fixture.store.create_session(by(), session).await.unwrap();
     let copy = copies.join("copy.db");
     back_up(fixture.dir.path(), &copy, on).unwrap();
-    let (_, session) = fixture.store.find_session([5; 32], DAY).await.unwrap().unwrap();
-    fixture.store.delete_session(by(), session).await.unwrap();
+    let found = fixture.store.find_session([5; 32], DAY).await.unwrap().unwrap();
+    fixture.store.delete_session(by(), found.session).await.unwrap();
     fixture.store.revoke_keys(by_at(UnixMs(DAY.0 + 5)), fixture.device()).await.unwrap();
     fixture.store.delete_token(by(), lost.id, None).await.unwrap();
     copy

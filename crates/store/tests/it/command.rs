@@ -239,10 +239,10 @@ async fn lists_and_figures_tell_what_happened() {
     let figures = store.command_figures(Some(device), ARRIVAL).await.unwrap();
     assert_eq!(figures, store.command_figures(None, ARRIVAL).await.unwrap());
     assert_eq!(figures.latencies_ms, [40, 40]);
-    let counts: Vec<_> = figures.states.iter().map(|(_, count)| *count).collect();
+    let counts: Vec<_> = figures.states.iter().map(|of| of.commands).collect();
     assert_eq!(counts, [1, 1, 0, 1, 1, 0, 0, 0]);
     let none = store.command_figures(Some(DeviceNumber(2)), ARRIVAL).await.unwrap();
-    assert!(none.states.iter().all(|(_, count)| *count == 0));
+    assert!(none.states.iter().all(|of| of.commands == 0));
     let later = store.command_figures(None, UnixMs(ARRIVAL.0 + 41)).await.unwrap();
     assert_eq!(later.latencies_ms, []);
 }

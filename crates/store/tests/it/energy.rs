@@ -2,7 +2,7 @@
 
 use ecowatt_model::{DeviceNumber, Quality, UnixMs};
 use ecowatt_store::{
-    DateRange, EnergyFigure, EnergyPoints, LocalDate, NewBlock, Summariser, TimeRange,
+    DateRange, EnergyFigure, EnergyPoint, EnergyPoints, LocalDate, NewBlock, Summariser, TimeRange,
 };
 use proptest::prelude::*;
 
@@ -239,7 +239,11 @@ async fn integrated_days_are_the_sum_of_their_trapezoids() {
     for (name, about_wh) in days {
         let fixture = Fixture::new().await;
         let rows = pv(name);
-        let energy = EnergyPoints { power: Some((0, 0)), counter: None, rated_w: Some(5000) };
+        let energy = EnergyPoints {
+            power: Some(EnergyPoint { index: 0, exponent: 0 }),
+            counter: None,
+            rated_w: Some(5000),
+        };
         let mut blocks: Vec<NewBlock> = (1u32..)
             .zip(rows.chunks(7))
             .map(|(sequence, part)| {

@@ -5,9 +5,9 @@ use ecowatt_model::{
     StreamNumber, Unit, UnixMs,
 };
 use ecowatt_store::{
-    Author, ClaimFor, DeviceReport, EnergyPoints, LocalDate, NewBlock, NewClaim, NewStream,
-    PointDef, PointId, Receipt, RedeemClaim, Store, StreamId, Summariser, TimeQuality, Upload,
-    UploadOutcome,
+    Author, ClaimFor, DeviceReport, EnergyPoint, EnergyPoints, LocalDate, NewBlock, NewClaim,
+    NewStream, PointDef, PointId, Receipt, RedeemClaim, Store, StreamId, Summariser, TimeQuality,
+    Upload, UploadOutcome,
 };
 
 pub(crate) const GENERATION: KeyGeneration = KeyGeneration(1);
@@ -126,7 +126,11 @@ pub(crate) fn block(
     samples: &[Sample],
     date: impl Fn(UnixMs) -> LocalDate,
 ) -> NewBlock {
-    let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: Some(10_000) };
+    let energy = EnergyPoints {
+        power: Some(EnergyPoint { index: 0, exponent: 0 }),
+        counter: Some(EnergyPoint { index: 1, exponent: 0 }),
+        rated_w: Some(10_000),
+    };
     let mut summarise = Summariser::new(points, energy);
     for sample in samples {
         let readings = [sample.power_w, sample.counter_wh].map(|reading| match reading {

@@ -4,7 +4,7 @@ use ecowatt_model::{BootEpoch, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_store::{
     AnnounceError, ClaimFor, CreateClaimError, DeviceQuery, DeviceReport, DeviceState, Diagnostic,
     InverterReport, InverterState, NewClaim, NewStream, RedeemClaim, RedeemClaimError,
-    UploadOutcome,
+    StreamPoints, UploadOutcome,
 };
 
 use crate::fixture::{
@@ -178,7 +178,8 @@ async fn stream_keeps_its_first_layout() {
     assert!(matches!(other, Err(AnnounceError::OtherLayout)), "{other:?}");
     let unknown = store.announce(DeviceNumber(9), stream(b"layout")).await;
     assert!(matches!(unknown, Err(AnnounceError::UnknownDevice)), "{unknown:?}");
-    let (held, points) = store.find_stream(device, STREAM).await.unwrap().unwrap();
+    let found = store.find_stream(device, STREAM).await.unwrap().unwrap();
+    let StreamPoints { stream: held, points } = found;
     assert_eq!((held.layout, points), (b"layout".to_vec(), fixture.points.clone()));
     assert_eq!(store.list_streams(device).await.unwrap().len(), 1);
     let names: Vec<String> =

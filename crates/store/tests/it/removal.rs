@@ -2,7 +2,7 @@
 
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::limits::DELETED_ROWS_PER_COMMIT;
-use ecowatt_store::{EditDevice, EditError, Resolution, Settings};
+use ecowatt_store::{EditDevice, EditError, Resolution, Settings, SiteByName};
 
 use crate::command::new_command;
 use crate::configuration::{reported, set_rows};
@@ -51,7 +51,7 @@ async fn no_table_keeps_a_row_of_a_deleted_device() {
     let elsewhere = EditDevice {
         device: kept,
         name: None,
-        site: Some(("Elsewhere".into(), Some("UTC".into()))),
+        site: Some(SiteByName { name: "Elsewhere".into(), time_zone: Some("UTC".into()) }),
         keeps_past_days: true,
     };
     store.edit_device(by(), elsewhere).await.unwrap();

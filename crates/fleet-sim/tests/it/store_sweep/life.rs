@@ -13,9 +13,9 @@ use ecowatt_model::{
 };
 use ecowatt_store::{
     Author, Block, Bucket, ClaimFor, DateRange, DayBucket, Device, DeviceReport, Diagnostic,
-    Dropped, ENERGY_POINT, EnergyDay, EnergyGap, EnergyPoints, LocalDate, NewBlock, NewClaim,
-    NewStream, POWER_POINT, Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack, SourceLatest,
-    Stepper, Store, StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload,
+    Dropped, ENERGY_POINT, EnergyDay, EnergyGap, EnergyPoint, EnergyPoints, LocalDate, NewBlock,
+    NewClaim, NewStream, POWER_POINT, Pack, PointDef, PointId, RedeemClaim, RowKind, RowPack,
+    SourceLatest, Stepper, Store, StoreError, StreamId, Summariser, TimeQuality, TimeRange, Upload,
     UploadOutcome,
 };
 
@@ -142,7 +142,11 @@ impl Writer {
         let mut own = Random::new(u64::from(device), 1000 + u64::from(sequence));
         let rows = 5 + i64::try_from(own.below(8)).unwrap();
         let start = START + i64::from(sequence) * 65_000;
-        let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
+        let energy = EnergyPoints {
+            power: Some(EnergyPoint { index: 0, exponent: 0 }),
+            counter: Some(EnergyPoint { index: 1, exponent: 0 }),
+            rated_w: None,
+        };
         let mut summarise = Summariser::new(&POINTS, energy);
         let times: Vec<UnixMs> = (0..rows).map(|row| UnixMs(start + row * 5000)).collect();
         for at in &times {

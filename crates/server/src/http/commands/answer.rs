@@ -115,8 +115,8 @@ pub(super) fn stored_state(state: CommandState) -> stored::CommandState {
 
 pub(super) fn statistics(from: UnixMs, figures: &stored::CommandFigures) -> CommandStatistics {
     let count = |wanted| {
-        let found = figures.states.iter().find(|(state, _)| *state == wanted);
-        found.map_or(0, |(_, count)| *count)
+        let found = figures.states.iter().find(|of| of.state == wanted);
+        found.map_or(0, |of| of.commands)
     };
     let succeeded = count(stored::CommandState::Succeeded);
     let (failed, expired) =

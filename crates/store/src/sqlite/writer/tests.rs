@@ -10,7 +10,8 @@ use crate::loaded::DeviceState;
 use crate::rollup::{Day, Quarter};
 use crate::sorted_map::SortedMap;
 use crate::{
-    DeviceReport, EnergyPoints, LocalDate, NewBlock, PointId, StreamId, Summariser, TimeQuality,
+    DeviceReport, EnergyPoint, EnergyPoints, LocalDate, NewBlock, PointId, StreamId, Summariser,
+    TimeQuality,
 };
 use ecowatt_model::{
     BatchId, BootEpoch, Counter, DeviceNumber, KeyGeneration, Quality, Sequence, SourceNumber,
@@ -30,7 +31,11 @@ fn shape() -> impl Strategy<Value = Shape> {
 
 fn block(sequence: u32, (start, epoch, rows, (has_power, has_counter)): Shape) -> NewBlock {
     let points = [PointId(1), PointId(2)];
-    let energy = EnergyPoints { power: Some((0, 0)), counter: Some((1, 0)), rated_w: None };
+    let energy = EnergyPoints {
+        power: Some(EnergyPoint { index: 0, exponent: 0 }),
+        counter: Some(EnergyPoint { index: 1, exponent: 0 }),
+        rated_w: None,
+    };
     let mut summarise = Summariser::new(&points, energy);
     let read = |is_read, value| {
         if is_read { (Quality::Good, Some(value)) } else { (Quality::Timeout, None) }
@@ -268,7 +273,11 @@ fn work_for_a_block_does_not_grow_with_the_blocks_beside_it() {
 /// A batch of three readings of the counter.
 fn counter_block(sequence: u32, watt_hours: i64) -> NewBlock {
     let points = [PointId(1), PointId(2)];
-    let energy = EnergyPoints { power: None, counter: Some((1, 0)), rated_w: Some(10_000) };
+    let energy = EnergyPoints {
+        power: None,
+        counter: Some(EnergyPoint { index: 1, exponent: 0 }),
+        rated_w: Some(10_000),
+    };
     let mut summarise = Summariser::new(&points, energy);
     for row in 0..3 {
         let at = UnixMs((i64::from(sequence) * 3 + row) * 5_000);
