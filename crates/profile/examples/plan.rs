@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use ecowatt_profile::sunspec::FoundModel;
-use ecowatt_profile::{Profile, ProfileError};
+use ecowatt_profile::{NamedGroup, Profile, ProfileError};
 
 const SUNSPEC: [FoundModel; 5] = [
     FoundModel { id: 1, address: 40_002, length: 66 },
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let compiled = profile.compile(profile.link_cost(kind))?;
         println!("\nover {kind:?}");
         for read in compiled.plan.reads() {
-            let (name, group) = &profile.groups()[usize::from(read.group)];
+            let NamedGroup { name, group } = &profile.groups()[usize::from(read.group)];
             let every = f64::from(group.every_ms) / 1000.0;
             let (table, address, count) = (read.table.as_str(), read.address, read.count);
             println!(

@@ -16,7 +16,7 @@ use crate::plan::{
     Group, Plan, PlanError, Read, SLEEP_WORDS_MAX, SleepCondition, SleepRule, SleepScale,
     SleepTest, Transport, low_bits,
 };
-use crate::profile::{PointSpec, Profile, RegisterPlace, SleepSpecTest};
+use crate::profile::{PlausibleRange, PointSpec, Profile, RegisterPlace, SleepSpecTest};
 use crate::sunspec::{FoundModel, HEADER_LEN};
 
 use alloc::string::String;
@@ -75,7 +75,7 @@ impl Profile {
         let spans = self.spans()?;
         let planned = self.plan_reads(&spans, transport);
         let reads: Vec<Read> = planned.iter().map(|read| read.to_read(&self.points)).collect();
-        let groups: Vec<Group> = self.groups.iter().map(|(_, group)| *group).collect();
+        let groups: Vec<Group> = self.groups.iter().map(|named| named.group).collect();
         // Sleep conditions name columns, which are numbered in a plan without the rule.
         let numbered = Plan::new(&groups, &reads, None)?;
         let read_of = |point: usize| {
@@ -165,14 +165,14 @@ impl Profile {
 
     /// Sort key for the interval of a group; "once per connection" (0) wraps round to the longest.
     fn pause(&self, group: usize) -> u32 {
-        self.groups[group].1.every_ms.wrapping_sub(1)
+        self.groups[group].group.every_ms.wrapping_sub(1)
     }
 
     fn has_barrier(&self, table: Table, registers: &Range<u32>) -> bool {
         self.transport
             .barriers
             .iter()
-            .any(|&(of, address)| of == table && registers.contains(&u32::from(address)))
+            .any(|of| of.table == table && registers.contains(&u32::from(of.address)))
     }
 
     fn plan_reads(&self, spans: &[Span], transport: Transport) -> Vec<PlannedRead> {
@@ -303,8 +303,8 @@ impl SleepSpecTest {
             Self::OneOf(list) => one_of(list.iter().copied()),
             Self::Labelled(labels) => {
                 let code = |label: &String| {
-                    let found = point.labels.iter().find(|(_, known)| known == label);
-                    found.and_then(|(code, _)| u16::try_from(*code).ok())
+                    let found = point.labels.iter().find(|known| known.text == *label);
+                    found.and_then(|found| u16::try_from(found.code).ok())
                 };
                 one_of(labels.iter().filter_map(code))
             }
@@ -367,7 +367,7 @@ fn layout_point(
     if !reads.iter().any(is_last) {
         return None;
     }
-    let (min, max) = point.limits(rated_w);
+    let PlausibleRange { min, max } = point.limits(rated_w);
     Some(Point {
         name: point.name.clone(),
         unit: point.unit,

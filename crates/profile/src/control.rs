@@ -19,6 +19,16 @@ pub const ONE_OF_MAX: usize = 8;
 /// Registers in the longest write: a limit of model 123 with its timers and its switch.
 pub const WRITE_REGISTERS_MAX: usize = 5;
 
+/// A control by the name of its point.
+#[cfg(feature = "alloc")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedControl {
+    /// The point's name.
+    pub point: alloc::string::String,
+    /// How the point may be written.
+    pub control: Control,
+}
+
 /// Modbus function of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteFunction {

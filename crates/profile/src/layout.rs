@@ -92,16 +92,25 @@ pub struct Point {
     pub max: Option<i64>,
     /// Set if the value is a counter.
     pub counter: Option<CounterKind>,
-    /// Names of states (by value) or flags (by bit number).
-    pub labels: Vec<(u32, String)>,
+    /// Names of its states or flags.
+    pub labels: Vec<Label>,
+}
+
+/// The name of a state or of a flag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label {
+    /// The state's value, or the flag's bit number.
+    pub code: u32,
+    /// The name.
+    pub text: String,
 }
 
 impl Point {
     /// Returns the name of a state by its value, or of a flag by its bit number.
     #[must_use]
     pub fn label(&self, code: i64) -> Option<&str> {
-        let found = self.labels.iter().find(|(known, _)| i64::from(*known) == code);
-        found.map(|(_, text)| text.as_str())
+        let found = self.labels.iter().find(|label| i64::from(label.code) == code);
+        found.map(|label| label.text.as_str())
     }
 }
 
@@ -441,7 +450,7 @@ fn check(index: usize, point: &Point, columns: usize) -> Result<(), LayoutError>
         return fault("sentinels");
     }
     let labels_fit = point.labels.len() <= LABELS_MAX
-        && point.labels.iter().all(|(_, text)| (1..=LABEL_BYTES_MAX).contains(&text.len()));
+        && point.labels.iter().all(|label| (1..=LABEL_BYTES_MAX).contains(&label.text.len()));
     if !labels_fit {
         return fault("labels");
     }

@@ -36,6 +36,8 @@ mod write_rule;
 
 #[cfg(feature = "std")]
 pub use compile::{CompileError, Compiled};
+#[cfg(feature = "alloc")]
+pub use control::NamedControl;
 pub use control::{
     Control, ControlError, ControlPlace, ONE_OF_MAX, PartLimit, Setpoint, SetpointError, Verify,
     WRITE_REGISTERS_MAX, Write, WriteFunction,
@@ -43,7 +45,7 @@ pub use control::{
 pub use decimal::{ParseScaledError, Scaled};
 #[cfg(feature = "alloc")]
 pub use layout::{
-    Column, CounterKind, KnownPoints, LABEL_BYTES_MAX, LABELS_MAX, LAYOUT_BYTES_MAX, Layout,
+    Column, CounterKind, KnownPoints, LABEL_BYTES_MAX, LABELS_MAX, LAYOUT_BYTES_MAX, Label, Layout,
     LayoutError, NAME_BYTES_MAX, POINTS_MAX, POINTS_PER_COLUMN_MAX, Point, Reading, SENTINELS_MAX,
 };
 pub use number_type::{Kind, RawWords, Table, WordOrder};
@@ -54,8 +56,8 @@ pub use plan::{
 };
 #[cfg(feature = "std")]
 pub use profile::{
-    PointSpec, Profile, ProfileError, RATED_W, RegisterPlace, ResolveError, SerialFormat,
-    SerialSpec, SunSpecPoint, TransportKind, TransportSpec,
+    Barrier, NamedGroup, PlausibleRange, PointSpec, Profile, ProfileError, RATED_W, RegisterPlace,
+    ResolveError, SerialFormat, SerialSpec, SunSpecPoint, TransportKind, TransportSpec,
 };
 #[cfg(feature = "std")]
 pub use write::{WriteError, WriteRequest};

@@ -11,7 +11,7 @@ use ecowatt_config_text::{Problem, list_problems};
 use ecowatt_model::Unit;
 
 use crate::decimal::Scaled;
-use crate::layout::CounterKind;
+use crate::layout::{CounterKind, Label};
 use crate::number_type::{Kind, RawWords, Table, WordOrder};
 use crate::plan::{Group, Transport};
 use crate::sunspec::FoundModel;
@@ -29,13 +29,22 @@ pub struct Profile {
     pub(crate) sources: Vec<String>,
     pub(crate) rated_w: Option<u32>,
     pub(crate) transport: TransportSpec,
-    pub(crate) groups: Vec<(String, Group)>,
+    pub(crate) groups: Vec<NamedGroup>,
     pub(crate) points: Vec<PointSpec>,
     pub(crate) sleep: Vec<SleepSpec>,
     /// The SunSpec models that the points of a resolved profile are in.
     pub(crate) headers: Vec<FoundModel>,
     /// Points of the device that do not fit in one read together with their scale factor.
     pub(crate) out_of_reach: Vec<String>,
+}
+
+/// Points that are read together, by the name of their group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedGroup {
+    /// The group's name.
+    pub name: String,
+    /// When its points are read.
+    pub group: Group,
 }
 
 /// How to talk to the inverter.
@@ -58,7 +67,16 @@ pub struct TransportSpec {
     /// Longest run of unneeded registers to read over; default: derived from the transport.
     pub hole_max: Option<u16>,
     /// Registers that must not be read over.
-    pub barriers: Vec<(Table, u16)>,
+    pub barriers: Vec<Barrier>,
+}
+
+/// A register that must not be read over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// Table of the register.
+    pub table: Table,
+    /// Address of the register.
+    pub address: u16,
 }
 
 /// A way to reach an inverter.
@@ -130,8 +148,8 @@ pub struct PointSpec {
     pub counter: Option<CounterKind>,
     /// Index into [`Profile::groups`].
     pub group: usize,
-    /// Names of states (by value) or flags (by bit number).
-    pub labels: Vec<(u32, String)>,
+    /// Names of its states or flags.
+    pub labels: Vec<Label>,
     /// How it may be written, if at all.
     pub write: Option<WriteRule>,
 }
@@ -245,9 +263,9 @@ impl Profile {
         &self.transport
     }
 
-    /// Groups with their names.
+    /// The groups of its points.
     #[must_use]
-    pub fn groups(&self) -> &[(String, Group)] {
+    pub fn groups(&self) -> &[NamedGroup] {
         &self.groups
     }
 
@@ -282,21 +300,30 @@ impl Profile {
     }
 }
 
+/// The smallest and largest plausible value of a point, if they are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlausibleRange {
+    /// Smallest plausible value.
+    pub min: Option<i64>,
+    /// Largest plausible value.
+    pub max: Option<i64>,
+}
+
 impl PointSpec {
     /// Returns the smallest and largest plausible value for an inverter with this rated power, in
     /// units of 10^`exponent`.
     #[must_use]
-    pub fn limits(&self, rated_w: Option<u32>) -> (Option<i64>, Option<i64>) {
+    pub fn limits(&self, rated_w: Option<u32>) -> PlausibleRange {
         let of_rated = |factor: Option<Scaled>| factor?.times(rated_w?, self.exponent);
         let narrower = |one: Option<i64>, other: Option<i64>, is_min: bool| match (one, other) {
             (Some(one), Some(other)) if is_min => Some(one.max(other)),
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        (
-            narrower(self.min, of_rated(self.min_rated), true),
-            narrower(self.max, of_rated(self.max_rated), false),
-        )
+        PlausibleRange {
+            min: narrower(self.min, of_rated(self.min_rated), true),
+            max: narrower(self.max, of_rated(self.max_rated), false),
+        }
     }
 
     /// Encodes a value in the point's unit as words, as an inverter would hold them.

@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::control::{Control, ControlPlace, Verify, WriteFunction};
+use crate::control::{Control, ControlPlace, NamedControl, Verify, WriteFunction};
 use crate::decimal::Scaled;
 use crate::number_type::{RawWords, Table};
 use crate::profile::{PointSpec, Profile, RegisterPlace};
@@ -66,11 +66,13 @@ pub enum WriteError {
 }
 
 impl Profile {
-    /// The points that may be written, with their names. Those in SunSpec models that are not
+    /// The points that may be written. Those in SunSpec models that are not
     /// resolved are left out.
     #[must_use]
-    pub fn controls(&self) -> Vec<(String, Control)> {
-        let control = |point: &PointSpec| Some((point.name.clone(), self.control(point)?));
+    pub fn controls(&self) -> Vec<NamedControl> {
+        let control = |point: &PointSpec| {
+            Some(NamedControl { point: point.name.clone(), control: self.control(point)? })
+        };
         self.points.iter().filter_map(control).collect()
     }
 

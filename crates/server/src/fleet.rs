@@ -312,7 +312,7 @@ fn fault_codes(cbor: &[u8]) -> Vec<i64> {
     let labels = point.map_or(&[][..], |point| &point.labels);
     let is_fault =
         |label: &str| label.split_whitespace().any(|word| word.eq_ignore_ascii_case(FAULT_WORD));
-    labels.iter().filter(|(_, label)| is_fault(label)).map(|(code, _)| i64::from(*code)).collect()
+    labels.iter().filter(|label| is_fault(&label.text)).map(|label| i64::from(label.code)).collect()
 }
 
 /// Marks inverters whose state reading is a fault. One that does not answer stays offline: that is

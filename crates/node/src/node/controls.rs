@@ -1,12 +1,11 @@
 //! The points of the inverters that may be written, kept beside the core.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use ecowatt_device::{Controls, Sample};
 use ecowatt_model::SourceNumber;
 use ecowatt_profile::names::AC_POWER;
-use ecowatt_profile::{Control, Layout, Scaled};
+use ecowatt_profile::{Control, Layout, NamedControl, Scaled};
 
 /// Controls of one inverter that are kept; the catalogue has at most two. Later ones cannot be
 /// written.
@@ -15,8 +14,7 @@ pub(super) const CONTROLS_MAX: usize = 16;
 /// The controls of one inverter.
 #[derive(Debug, Clone, Default)]
 pub struct SourceControls {
-    /// By the names of their points.
-    pub points: Vec<(String, Control)>,
+    pub points: Vec<NamedControl>,
     /// The inverter's rated power in watts, if it is known.
     pub rated_w: Option<u32>,
     /// What its samples mean: the proof of a limit is the power after it. Without it, limits are not
@@ -62,7 +60,7 @@ impl AllControls {
 impl Controls for AllControls {
     fn find(&self, source: SourceNumber, point: &str) -> Option<Control> {
         let points = &self.of(source)?.points;
-        points.iter().find(|(name, _)| name == point).map(|(_, control)| control.clone())
+        points.iter().find(|known| known.point == point).map(|known| known.control.clone())
     }
 
     fn rated_w(&self, source: SourceNumber) -> Option<u32> {

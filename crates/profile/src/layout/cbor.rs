@@ -23,7 +23,7 @@ use crate::number_type::{Kind, Table, WordOrder};
 use crate::plan::{GROUPS_MAX, READS_MAX};
 
 use super::{
-    Column, CounterKind, LABELS_MAX, Layout, LayoutError, POINTS_MAX, Point, SENTINELS_MAX,
+    Column, CounterKind, LABELS_MAX, Label, Layout, LayoutError, POINTS_MAX, Point, SENTINELS_MAX,
 };
 
 const VERSION: u64 = 1;
@@ -108,8 +108,8 @@ fn write_point(e: &mut Encoder<Vec<u8>>, point: &Point) -> Written {
     }
     if !point.labels.is_empty() {
         e.u8(13)?.array(length(point.labels.len()))?;
-        for (code, label) in &point.labels {
-            e.array(2)?.u32(*code)?.str(label)?;
+        for Label { code, text } in &point.labels {
+            e.array(2)?.u32(*code)?.str(text)?;
         }
     }
     Ok(())
@@ -289,7 +289,7 @@ fn read_point(d: &mut Decoder<'_>) -> Result<Point, Fault> {
                         return Err(Fault::Cbor);
                     }
                     let code = d.u32()?;
-                    point.labels.push((code, d.str()?.into()));
+                    point.labels.push(Label { code, text: d.str()?.into() });
                 }
             }
             _ => return Err(Fault::Cbor),

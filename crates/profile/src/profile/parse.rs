@@ -12,13 +12,13 @@ use ecowatt_model::Unit;
 use toml::Value;
 
 use super::{
-    PointSpec, Profile, ProfileError, RegisterPlace, SerialFormat, SerialSpec, SleepSpec,
-    SleepSpecTest, SunSpecPoint, TransportKind, TransportSpec,
+    Barrier, NamedGroup, PointSpec, Profile, ProfileError, RegisterPlace, SerialFormat, SerialSpec,
+    SleepSpec, SleepSpecTest, SunSpecPoint, TransportKind, TransportSpec,
 };
 use crate::control::{ONE_OF_MAX, Verify, WriteFunction};
 use crate::decimal::Scaled;
 use crate::layout::{
-    CounterKind, EXPONENT_MIN, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, SENTINELS_MAX,
+    CounterKind, EXPONENT_MIN, LABEL_BYTES_MAX, LABELS_MAX, Label, NAME_BYTES_MAX, SENTINELS_MAX,
 };
 use crate::names;
 use crate::number_type::{Kind, Table, WordOrder};
@@ -169,7 +169,8 @@ fn read_transport(section: &Section<'_>) -> Option<TransportSpec> {
             let item = item.as_table().filter(|item| item.len() == 2)?;
             let table = item.get("table")?.as_str()?;
             let table = TABLES.iter().find(|(word, _)| *word == table)?.1;
-            Some((table, u16::try_from(item.get("address")?.as_integer()?).ok()?))
+            let address = u16::try_from(item.get("address")?.as_integer()?).ok()?;
+            Some(Barrier { table, address })
         });
     section.finish();
     Some(TransportSpec {
@@ -229,7 +230,7 @@ fn kinds() -> [(&'static str, Kind); Kind::ALL.len()] {
     Kind::ALL.map(|kind| (kind.as_str(), kind))
 }
 
-fn read_groups(section: &Section<'_>) -> Vec<(String, Group)> {
+fn read_groups(section: &Section<'_>) -> Vec<NamedGroup> {
     let mut groups = vec![];
     for name in section.keys() {
         let Some(group) = section.section(name) else { continue };
@@ -240,7 +241,8 @@ fn read_groups(section: &Section<'_>) -> Vec<(String, Group)> {
             group.problem("every_s", "must be seconds from 0 with at most three decimal places");
         }
         group.finish();
-        groups.push((name.to_owned(), Group { every_ms: every_ms.unwrap_or_default() }));
+        let group = Group { every_ms: every_ms.unwrap_or_default() };
+        groups.push(NamedGroup { name: name.to_owned(), group });
     }
     if groups.is_empty() || groups.len() > GROUPS_MAX {
         section.problem("*", format!("must be 1 to {GROUPS_MAX}"));
@@ -252,7 +254,7 @@ fn read_groups(section: &Section<'_>) -> Vec<(String, Group)> {
 fn read_points(
     section: &Section<'_>,
     defaults: &Defaults,
-    groups: &[(String, Group)],
+    groups: &[NamedGroup],
 ) -> Vec<PointSpec> {
     let mut points = vec![];
     for name in section.keys() {
@@ -278,7 +280,7 @@ fn read_point(
     name: &str,
     entry: &Section<'_>,
     defaults: &Defaults,
-    groups: &[(String, Group)],
+    groups: &[NamedGroup],
 ) -> Option<PointSpec> {
     let unit = match entry.text("unit") {
         None => Unit::None,
@@ -288,7 +290,7 @@ fn read_point(
         }),
     };
     let group = entry.required("group", entry.text("group")).and_then(|group| {
-        let found = groups.iter().position(|(known, _)| known == group);
+        let found = groups.iter().position(|known| known.name == group);
         if found.is_none() {
             entry.problem("group", format!("is {group:?}, which is not in groups"));
         }
@@ -462,7 +464,7 @@ fn read_scale(entry: &Section<'_>, place: Option<&RegisterPlace>) -> Option<(i64
     Some((scale.mantissa, scale.exponent))
 }
 
-fn read_labels(section: &Section<'_>) -> Vec<(u32, String)> {
+fn read_labels(section: &Section<'_>) -> Vec<Label> {
     let mut labels = vec![];
     for key in section.keys() {
         let code = match key.strip_prefix("0x") {
@@ -474,7 +476,7 @@ fn read_labels(section: &Section<'_>) -> Vec<(u32, String)> {
             section.problem(key, format!("must be a name of 1 to {LABEL_BYTES_MAX} bytes"));
         }
         match code {
-            Ok(code) => labels.push((code, text.to_owned())),
+            Ok(code) => labels.push(Label { code, text: text.to_owned() }),
             Err(_) => section.problem(key, "must be a number"),
         }
     }
@@ -644,7 +646,7 @@ fn read_sleep(section: &Section<'_>, points: &[PointSpec]) -> Vec<SleepSpec> {
 /// candidates.
 fn has_label(point: &PointSpec, label: &str) -> bool {
     if !point.labels.is_empty() {
-        return point.labels.iter().any(|(_, known)| known == label);
+        return point.labels.iter().any(|known| known.text == label);
     }
     let RegisterPlace::SunSpec(candidates) = &point.place else { return false };
     candidates.iter().all(|candidate| {

@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{PointSpec, Profile, RegisterPlace, SunSpecPoint};
+use crate::layout::Label;
 use crate::number_type::{Kind, Table, WordOrder};
 use crate::sunspec::{self, FoundModel, HEADER_LEN, Model};
 
@@ -51,8 +52,8 @@ impl Profile {
                 points.push(PointSpec { name, place, labels, ..point.clone() });
             }
         }
-        let fastest = self.groups.iter().enumerate().filter(|(_, (_, group))| group.every_ms > 0);
-        let fastest = fastest.min_by_key(|(_, (_, group))| group.every_ms).map(|(index, _)| index);
+        let fastest = self.groups.iter().enumerate().filter(|(_, named)| named.group.every_ms > 0);
+        let fastest = fastest.min_by_key(|(_, named)| named.group.every_ms).map(|(index, _)| index);
         let is_measured = |point: &PointSpec| fastest.is_none_or(|fastest| point.group == fastest);
         if !points.iter().any(is_measured) {
             return Err(ResolveError::NothingFits);
@@ -88,7 +89,10 @@ impl Profile {
         let placed = |name: String, spec: &sunspec::Point, offset: u16| {
             let end = offset.checked_add(spec.registers)?;
             let is_there = end <= header.length.checked_add(HEADER_LEN)?;
-            let own = spec.labels.iter().map(|(code, label)| (*code, (*label).to_owned()));
+            let own = spec
+                .labels
+                .iter()
+                .map(|(code, text)| Label { code: *code, text: (*text).to_owned() });
             let labels = match point.labels.as_slice() {
                 [] => own.collect(),
                 labels => labels.to_vec(),
@@ -149,7 +153,7 @@ struct Placed {
     name: String,
     /// `None` if it cannot be read.
     place: Option<RegisterPlace>,
-    labels: Vec<(u32, String)>,
+    labels: Vec<Label>,
     /// The model that contains it.
     header: FoundModel,
 }

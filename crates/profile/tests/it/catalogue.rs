@@ -10,7 +10,7 @@ fn reads(profile: &Profile, transport: Transport) -> String {
     let compiled = profile.compile(transport).unwrap();
     let mut text = String::new();
     for read in compiled.plan.reads() {
-        let (group, _) = &profile.groups()[usize::from(read.group)];
+        let group = &profile.groups()[usize::from(read.group)].name;
         let columns = read.column_count();
         let (table, address, count) = (read.table.as_str(), read.address, read.count);
         writeln!(text, "{group} {table} {address}+{count} {columns} columns").unwrap();

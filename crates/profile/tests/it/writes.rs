@@ -2,7 +2,8 @@
 
 use ecowatt_profile::sunspec::FoundModel;
 use ecowatt_profile::{
-    ControlPlace, Profile, Scaled, Table, Verify, WriteError, WriteFunction, catalogue,
+    ControlPlace, NamedControl, Profile, Scaled, Table, Verify, WriteError, WriteFunction,
+    catalogue,
 };
 
 fn scaled(text: &str) -> Scaled {
@@ -76,7 +77,10 @@ fn a_sunspec_limit_is_a_control_of_the_model_that_was_found() {
     ] {
         let models = [FoundModel { id: 103, address: 40_070, length: 50 }, limit];
         let controls = generic.resolve(&models).unwrap().controls();
-        let [(name, control)] = &controls[..] else { panic!("{controls:?}") };
-        assert_eq!((name.as_str(), control.place), ("control.p_limit", ControlPlace::Limit(limit)));
+        let [NamedControl { point, control }] = &controls[..] else { panic!("{controls:?}") };
+        assert_eq!(
+            (point.as_str(), control.place),
+            ("control.p_limit", ControlPlace::Limit(limit))
+        );
     }
 }

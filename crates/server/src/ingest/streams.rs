@@ -189,7 +189,7 @@ impl Streams {
 fn is_plain_text(layout: &Layout) -> bool {
     let points = layout.points().iter();
     let shown = points.flat_map(|point| {
-        let labels = point.labels.iter().map(|(_, label)| label.as_str());
+        let labels = point.labels.iter().map(|label| label.text.as_str());
         labels.chain([point.name.as_str()])
     });
     shown.chain([layout.profile()]).all(|text| text.chars().all(is_plain))
