@@ -20,6 +20,13 @@ pub struct Clock {
     driven: Option<&'static AtomicI64>,
 }
 
+/// A clock that only moves when its driver sets it.
+#[derive(Debug)]
+pub struct DrivenClock {
+    pub clock: Clock,
+    pub driver: ClockDriver,
+}
+
 /// Sets the time of a driven clock.
 #[derive(Debug)]
 pub struct ClockDriver(&'static AtomicI64);
@@ -45,11 +52,11 @@ impl Clock {
     /// for: [`Clock::sleep`] never returns. Its eight bytes are leaked, so that it can be copied
     /// like any other clock; a simulation creates one.
     #[must_use]
-    pub fn driven(start: UnixMs) -> (Self, ClockDriver) {
+    pub fn driven(start: UnixMs) -> DrivenClock {
         let time: &'static AtomicI64 = Box::leak(Box::new(AtomicI64::new(start.0)));
         let base_unix = Some(start);
         let clock = Self { base: instant_now(), base_unix, speed: 1.0, driven: Some(time) };
-        (clock, ClockDriver(time))
+        DrivenClock { clock, driver: ClockDriver(time) }
     }
 
     /// Returns the time of day.
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn driven_time_moves_when_it_is_set() {
-        let (clock, driver) = Clock::driven(UnixMs(1_000));
+        let DrivenClock { clock, driver } = Clock::driven(UnixMs(1_000));
         assert_eq!((clock.now(), clock.mono()), (UnixMs(1_000), MonoMs(0)));
         driver.set(UnixMs(61_000));
         assert_eq!((clock.now(), clock.mono()), (UnixMs(61_000), MonoMs(60_000)));

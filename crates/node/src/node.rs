@@ -307,7 +307,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
             }
         };
         self.note_start();
-        let ranges: Vec<_> = acknowledged.ranges.iter().map(work_outcome::ids).collect();
+        let ranges: Vec<_> = acknowledged.ranges.iter().map(work_outcome::batches).collect();
         let drops_known = acknowledged.drops_known;
         if drops_known > 0 {
             self.storage.drops_are_known(drops_known);
@@ -545,7 +545,11 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
         let starts = self.storage.starts();
         let streams: Vec<_> = layouts
             .iter()
-            .map(|(number, source, layout)| WireStream { number: *number, source: *source, layout })
+            .map(|held| WireStream {
+                number: held.number,
+                source: held.source,
+                layout: &held.bytes,
+            })
             .collect();
         let mut bytes = vec![0; self.message_bytes.clamp(MESSAGE_BYTES_MIN, MESSAGE_MAX)];
         let composed = self.core.compose(
@@ -579,7 +583,7 @@ impl<D: Areas + Clone, const COLUMNS: usize, const ROWS: usize> Node<D, COLUMNS,
                 let message = Message {
                     request: outgoing.request,
                     batches: batches.iter().take(outgoing.batches).map(|batch| batch.id).collect(),
-                    layouts: layouts.iter().map(|(number, _, _)| *number).collect(),
+                    layouts: layouts.iter().map(|layout| layout.number).collect(),
                     dropped,
                     patience: outgoing.patience,
                     bytes,

@@ -46,8 +46,8 @@ pub use epoch_starts::{EpochStarts, STARTS_MAX};
 pub use failed_write::Postponed;
 pub use ledger::{Identity, Ledger, LedgerError, PendingEnrolment, Record, Stream};
 pub use spool::{
-    Batch, Dropped, SPOOL_BYTES_MIN, SendOrder, Spool, SpoolError, SpoolReport, SpoolWitness,
-    spool_bytes_min,
+    Batch, BatchRange, Dropped, SPOOL_BYTES_MIN, SendOrder, Spool, SpoolError, SpoolReport,
+    SpoolWitness, spool_bytes_min,
 };
 pub use two_copies::{PairState, TwoCopies};
 
@@ -128,11 +128,19 @@ impl HeldBack {
     }
 }
 
+/// A stream that a message announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamLayout {
+    pub number: StreamNumber,
+    pub source: SourceNumber,
+    pub bytes: Vec<u8>,
+}
+
 /// Contents of a message.
 #[derive(Debug, Default)]
 pub struct MessageContents {
     pub batches: Vec<Batch>,
-    pub layouts: Vec<(StreamNumber, SourceNumber, Vec<u8>)>,
+    pub layouts: Vec<StreamLayout>,
     /// Requested layouts that do not exist or can no longer be read.
     pub lost: Vec<StreamNumber>,
     pub dropped: Vec<Dropped>,
@@ -319,8 +327,8 @@ impl<D: Areas + Clone> Storage<D> {
     }
 
     /// Forgets acknowledged batches.
-    pub fn free(&mut self, intervals: &[(BatchId, BatchId)]) -> Result<(), StorageError> {
-        Ok(self.spool.free(intervals)?)
+    pub fn free(&mut self, ranges: &[BatchRange]) -> Result<(), StorageError> {
+        Ok(self.spool.free(ranges)?)
     }
 
     /// Notes that a journal may have samples of this batch, or of later ones.
@@ -393,7 +401,7 @@ impl<D: Areas + Clone> Storage<D> {
             let known = self.ledger.record().streams.iter().find(|s| s.number == number.0);
             let source = known.map(|stream| SourceNumber(stream.source));
             if let (Some(source), Some(layout)) = (source, self.find_layout(*number)?) {
-                offer.layouts.push((*number, source, layout));
+                offer.layouts.push(StreamLayout { number: *number, source, bytes: layout });
                 continue;
             }
             offer.lost.push(*number);

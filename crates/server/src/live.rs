@@ -38,13 +38,19 @@ pub enum EventData {
     Command(MovedCommand),
 }
 
+/// A good reading, in its point's unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveReading {
+    pub point: String,
+    pub value: f64,
+}
+
 /// The good readings of an inverter's newest sample.
 #[derive(Debug, PartialEq)]
 pub struct LiveReadings {
     pub inverter: SourceNumber,
     pub at: UnixMs,
-    /// Point and value.
-    pub values: Vec<(String, f64)>,
+    pub readings: Vec<LiveReading>,
 }
 
 /// A device's line in the fleet.

@@ -498,8 +498,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         name: "a reply frees one batch more",
         file: "crates/node/src/node/work_outcome.rs",
         changes: &[(
-            "    (id(range.first), id(range.last))\n",
-            "    (id(range.first), id(ecowatt_model::Sequence(range.last.0 + 1)))\n",
+            "last: id(range.last) }\n",
+            "last: id(ecowatt_model::Sequence(range.last.0 + 1)) }\n",
         )],
         breaks: "AcknowledgedIsStored",
         seed: 1,

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use ecowatt_clock::{Clock, ClockDriver};
+use ecowatt_clock::{Clock, ClockDriver, DrivenClock};
 use ecowatt_envelope::{DeviceKey, KeyId};
 use ecowatt_model::{BatchId, DeviceNumber, KeyGeneration, UnixMs};
 use ecowatt_server::Entropy;
@@ -180,7 +180,7 @@ impl Server {
         let vfs = vfs_name();
         let files = ecowatt_vfs::register(&vfs, disk.clone())
             .expect("every simulation has a name of its own");
-        let (clock, driver) = Clock::driven(START);
+        let DrivenClock { clock, driver } = Clock::driven(START);
         // A stream of its own, so that nonces do not shift the other draws.
         let nonces = Mutex::new(Random::new(scenario.seed, streams::NONCES));
         let entropy = Entropy::simulated(move |bytes| {

@@ -8,7 +8,7 @@ use ecowatt_envelope::RequestId;
 use ecowatt_model::{BatchId, Counter, SourceNumber, StreamNumber};
 use ecowatt_wire::AckRange;
 
-use crate::storage::{Batch, Dropped, StorageError};
+use crate::storage::{Batch, BatchRange, Dropped, StorageError};
 
 /// Outcome of [`DiskWork`](super::DiskWork).
 #[derive(Debug)]
@@ -46,8 +46,8 @@ pub struct Message {
 /// What a reply has acknowledged.
 #[derive(Debug)]
 pub struct FreedBatches {
-    /// First and last batch of each range, both included; refused batches are among them.
-    pub ranges: Vec<(BatchId, BatchId)>,
+    /// Refused batches are among them.
+    pub ranges: Vec<BatchRange>,
     /// How many of the message's gaps the server knows about.
     pub drops_known: usize,
     /// On an error the batches are not sent again in this epoch, but may be in the next.
@@ -70,7 +70,7 @@ impl WorkOutcome {
     }
 }
 
-pub(super) fn ids(range: &AckRange) -> (BatchId, BatchId) {
+pub(super) fn batches(range: &AckRange) -> BatchRange {
     let id = |sequence| BatchId { epoch: range.epoch, sequence };
-    (id(range.first), id(range.last))
+    BatchRange { first: id(range.first), last: id(range.last) }
 }

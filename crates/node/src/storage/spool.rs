@@ -62,6 +62,13 @@ pub const fn spool_bytes_min(batch_bytes: usize) -> u64 {
     if needed > SPOOL_BYTES_MIN { needed } else { SPOOL_BYTES_MIN }
 }
 
+/// All batches from the first to the last, both included, in the order of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRange {
+    pub first: BatchId,
+    pub last: BatchId,
+}
+
 /// One encoded batch and its samples; `B` is owned bytes, or a slice of what was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<B = Vec<u8>> {

@@ -278,8 +278,9 @@ impl Rig {
         }
         match answer {
             Ok(freed) => {
-                let is_freed =
-                    |id| freed.ranges.iter().any(|(first, last)| (first..=last).contains(&id));
+                let is_freed = |id| {
+                    freed.ranges.iter().any(|range| (&range.first..=&range.last).contains(&id))
+                };
                 assert_eq!(freed.drops_known, message.dropped.len());
                 self.freed += message.batches.iter().filter(|id| is_freed(id)).count();
                 self.storage_failures += usize::from(freed.result.is_err());

@@ -3,7 +3,9 @@
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{Sample, batch_bytes_max};
 use ecowatt_model::{BatchId, BootEpoch, Mark, Sequence, SourceNumber, StreamNumber};
-use ecowatt_node::storage::{Batch, Ledger, SendOrder, Storage, spool_bytes_min};
+use ecowatt_node::storage::{
+    Batch, BatchRange, Ledger, SendOrder, Storage, StreamLayout, spool_bytes_min,
+};
 
 use crate::disk::{Op, TestDisk, Unsynced};
 
@@ -39,7 +41,9 @@ fn delivered(storage: &mut Storage<TestDisk>, order: SendOrder, bytes_max: usize
             return all;
         }
         let ids: Vec<_> = offer.batches.iter().map(|batch| batch.id).collect();
-        storage.free(&ids.iter().map(|id| (*id, *id)).collect::<Vec<_>>()).unwrap();
+        storage
+            .free(&ids.iter().map(|id| BatchRange { first: *id, last: *id }).collect::<Vec<_>>())
+            .unwrap();
         all.extend(ids);
     }
 }
@@ -116,7 +120,10 @@ fn layouts_that_batches_wait_for_are_kept_however_many_follow() {
     storage.forget_layouts(&[]);
     for (number, stream) in layouts.clone().zip(&streams).filter(|(number, _)| number % 5 == 1) {
         let offer = storage.offer_no_batches(&[*stream]).unwrap();
-        assert_eq!(offer.layouts, [(*stream, source, layout(number))]);
+        assert_eq!(
+            offer.layouts,
+            [StreamLayout { number: *stream, source, bytes: layout(number) }]
+        );
     }
     let sent = delivered(&mut storage, SendOrder::BacklogOldestFirst, MESSAGE_BYTES);
     assert_eq!(sent.len(), 40);

@@ -11,7 +11,7 @@ use ecowatt_codec::{Batch as Table, CodecMemory, Decoder, TimeBase, encode, enco
 use ecowatt_device::{Sample, Slot, limits};
 use ecowatt_model::{BatchId, BootEpoch, Counter, Mark, Sequence, SourceNumber, StreamNumber};
 use ecowatt_node::storage::{
-    Areas, Batch, Dropped, Ledger, LedgerError, SendOrder, Storage, StorageError,
+    Areas, Batch, BatchRange, Dropped, Ledger, LedgerError, SendOrder, Storage, StorageError,
 };
 
 use crate::disk::{Op, Platter, TestDisk, Unsynced};
@@ -116,12 +116,13 @@ fn waiting<D: Areas + Clone>(storage: &mut Storage<D>) -> Vec<Batch> {
         if offer.batches.is_empty() {
             return batches.into_values().collect();
         }
-        let ids: Vec<_> = offer.batches.iter().map(|batch| (batch.id, batch.id)).collect();
+        let one = |batch: &Batch| BatchRange { first: batch.id, last: batch.id };
+        let offered: Vec<_> = offer.batches.iter().map(one).collect();
         for batch in offer.batches {
             let id = batch.id;
             assert!(batches.insert(id, batch).is_none(), "{id} was freed and offered again");
         }
-        storage.free(&ids).unwrap();
+        storage.free(&offered).unwrap();
     }
 }
 
@@ -189,7 +190,7 @@ pub(crate) fn live_on<D: Areas + Clone, O>(
                 if freed_each.is_some_and(|each| sequence % each == 0) {
                     // From here on the batch may be gone, and may be there again after a cut.
                     promise(Promise::Freed(id));
-                    storage.free(&[(id, id)]).unwrap();
+                    storage.free(&[BatchRange { first: id, last: id }]).unwrap();
                 }
             }
             if ordinal % 8 == 1 {

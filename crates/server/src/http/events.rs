@@ -162,7 +162,7 @@ fn encode(event: &LiveEvent) -> Option<String> {
             device,
             inverter: sample.inverter.0,
             t_ms: sample.at.0,
-            values: sample.values.clone(),
+            values: sample.readings.iter().map(|of| (of.point.clone(), of.value)).collect(),
         }),
         EventData::Device(line) => json(&DeviceChanged {
             device,

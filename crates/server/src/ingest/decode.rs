@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use super::local_day::Calendar;
 use super::streams::{Decoding, KnownStream};
 use crate::limits::BATCH_SPAN_MAX;
-use crate::live::LiveReadings;
+use crate::live::{LiveReading, LiveReadings};
 
 /// 2020-01-01T00:00:00Z. No device of ours is older, so a clock before it was never set.
 const EARLIEST: UnixMs = UnixMs(1_577_836_800_000);
@@ -179,7 +179,7 @@ impl Newest {
         LiveReadings {
             inverter: self.stream.source,
             at: self.at,
-            values: values(&self.stream, &self.words, &self.marks),
+            readings: readings(&self.stream, &self.words, &self.marks),
         }
     }
 }
@@ -317,13 +317,14 @@ fn each_row(
     Ok(())
 }
 
-fn values(stream: &KnownStream, words: &[u16], marks: &[Mark]) -> Vec<(String, f64)> {
+fn readings(stream: &KnownStream, words: &[u16], marks: &[Mark]) -> Vec<LiveReading> {
     let layout = &stream.decoding.layout;
     layout
         .decode(words, marks)
         .filter_map(|reading| {
             let point = layout.points().get(reading.point)?;
-            Some((point.name.clone(), scaled(reading.good()?, point.exponent)))
+            let value = scaled(reading.good()?, point.exponent);
+            Some(LiveReading { point: point.name.clone(), value })
         })
         .collect()
 }

@@ -24,7 +24,7 @@ use super::{Ingest, IngestError};
 use crate::access::Principal;
 use crate::entropy::Entropy;
 use crate::limits::{TURNS_MAX, TURNS_WAITING_MAX};
-use crate::live::{EventData, Live};
+use crate::live::{EventData, Live, LiveReading};
 use crate::metrics::Metrics;
 use crate::test_layout::with_states;
 
@@ -272,6 +272,10 @@ fn times(from: i64, count: i64) -> Vec<i64> {
     (0..count).map(|i| from + i * 5000).collect()
 }
 
+fn live(point: &str, value: f64) -> LiveReading {
+    LiveReading { point: point.to_owned(), value }
+}
+
 #[tokio::test]
 async fn message_is_stored_answered_and_shown() {
     let world = World::new().await;
@@ -301,8 +305,8 @@ async fn message_is_stored_answered_and_shown() {
     let event = events.try_recv().unwrap();
     let EventData::Sample(sample) = event.data() else { panic!("{event:?}") };
     assert_eq!((event.device, sample.inverter.0, sample.at.0), (world.device, 0, NOW.0 - 5000));
-    assert!(sample.values.contains(&("ac.power".into(), 1000.0)), "{sample:?}");
-    assert!(sample.values.contains(&("ac.frequency".into(), 50.01)), "{sample:?}");
+    assert!(sample.readings.contains(&live("ac.power", 1000.0)), "{sample:?}");
+    assert!(sample.readings.contains(&live("ac.frequency", 50.01)), "{sample:?}");
     assert!(events.try_recv().is_err(), "one sample an inverter, the newest");
 
     // The reply was lost: the device sends the same bytes.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ecowatt_device::LinkFailure;
 use ecowatt_model::{BatchId, Counter, UnixMs};
+use ecowatt_node::storage::BatchRange;
 
 use super::{Device, EXCHANGE_TIMEOUT_MS, Life};
 use crate::judges::device::{RIGHT_CLOCK_ERROR_MS, ShownClock};
@@ -105,7 +106,7 @@ impl Device {
                         if freed.drops_known > 0 {
                             self.judge.gaps_known();
                         }
-                        for (first, last) in freed.ranges {
+                        for BatchRange { first, last } in freed.ranges {
                             self.judge.trace.note(now, What::Acknowledged { first, last });
                             self.judge.truth.acknowledged(first, last);
                             self.offered.retain(|id| !(first <= *id && *id <= last));

@@ -11,7 +11,9 @@ use super::freed::linear;
 use super::gaps::Dropped;
 use super::record::{self, Record};
 use super::segment::{self, Mark, Segment, hull};
-use super::{Batch, READ_FAILURES_MAX, STREAMS_MAX, SendOrder, Spool, SpoolError, SpoolWitness};
+use super::{
+    Batch, BatchRange, READ_FAILURES_MAX, STREAMS_MAX, SendOrder, Spool, SpoolError, SpoolWitness,
+};
 use crate::storage::areas::{Area, Areas, Fault};
 use crate::storage::bad_reads::{Reading, answers_elsewhere};
 use crate::storage::damage::Damage;
@@ -47,12 +49,12 @@ impl<D: Areas> Spool<D> {
         }
     }
 
-    /// Forgets acknowledged batches, given as intervals with both ends included.
-    pub fn free(&mut self, intervals: &[(BatchId, BatchId)]) -> Result<(), SpoolError> {
+    /// Forgets acknowledged batches, all of these ranges.
+    pub fn free(&mut self, ranges: &[BatchRange]) -> Result<(), SpoolError> {
         self.reopen()?;
-        let newly: Vec<(u64, u64)> = intervals
+        let newly: Vec<(u64, u64)> = ranges
             .iter()
-            .map(|(first, last)| (linear(*first), linear(*last)))
+            .map(|range| (linear(range.first), linear(range.last)))
             .filter(|(first, last)| first <= last && !self.freed.covers(*first, *last))
             .collect();
         for interval in &newly {

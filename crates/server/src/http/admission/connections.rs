@@ -197,6 +197,7 @@ impl Drop for ConnectionPlace {
 
 #[cfg(test)]
 mod tests {
+    use ecowatt_clock::DrivenClock;
     use ecowatt_model::UnixMs;
 
     use super::*;
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn idlest_of_an_address_is_cut_for_its_next() {
-        let (clock, driver) = Clock::driven(UnixMs(0));
+        let DrivenClock { clock, driver } = Clock::driven(UnixMs(0));
         let connections = Connections::new(clock, Share(50), 64);
         let share = connections.of_one_max;
         let mut held = Vec::new();
