@@ -4,10 +4,10 @@ use ecowatt_agent::Config;
 use ecowatt_model::CommandId;
 use ecowatt_wire::{CommandAction, CommandFailure, CommandState};
 
-use crate::agents::{Agent, assert_stored, config, logged, until};
-use crate::inverter::Inverter;
-use crate::kept::CommandReport;
-use crate::server::Server;
+use crate::rig::agents::{Agent, assert_stored, config, logged, until};
+use crate::rig::inverter::Inverter;
+use crate::rig::kept::CommandReport;
+use crate::rig::server::Server;
 
 /// A command is executed only by a device whose clock the server has confirmed.
 async fn start() -> (Server, Inverter) {

@@ -11,10 +11,10 @@ use ecowatt_inverter_sim::{
 };
 use ecowatt_model::{Mark, UnixMs};
 
-use crate::agents::{Agent, assert_stored, config, logged, text, until};
-use crate::inverter::Inverter;
 use crate::models::good;
-use crate::server::{Mode, Server};
+use crate::rig::agents::{Agent, assert_stored, config, logged, text, until};
+use crate::rig::inverter::Inverter;
+use crate::rig::server::{Mode, Server};
 
 /// A simulated plant around noon, at the pace of the agents here.
 async fn plant(map: RegisterMap, config: &ServeConfig) -> ecowatt_inverter_sim::Running {

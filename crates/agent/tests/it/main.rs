@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod agents;
 mod commands;
 mod field;
 mod http_front;
@@ -11,8 +10,7 @@ mod inverter;
 #[path = "../../../node/tests/it/kept.rs"]
 mod kept;
 mod models;
-mod process;
 mod refused;
-mod server;
+mod rig;
 mod settings;
 mod slice;

@@ -13,8 +13,8 @@ use ecowatt_agent::Config;
 use ecowatt_model::Mark;
 use ecowatt_profile::{Layout, Reading, catalogue};
 
-use crate::agents::{Agent, text, until};
-use crate::server::Server;
+use crate::rig::agents::{Agent, text, until};
+use crate::rig::server::Server;
 
 /// What an inverter does about a read.
 #[derive(Debug, Clone, PartialEq, Eq)]

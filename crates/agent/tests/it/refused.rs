@@ -2,9 +2,9 @@
 
 use ecowatt_agent::{ContactFailure, ServerContact};
 
-use crate::agents::{Agent, config, logged, until};
-use crate::inverter::Inverter;
-use crate::server::{KID, Mode, Server};
+use crate::rig::agents::{Agent, config, logged, until};
+use crate::rig::inverter::Inverter;
+use crate::rig::server::{KID, Mode, Server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoked_device_says_so_and_keeps_its_samples_until_it_is_taken_again() {

@@ -6,9 +6,9 @@ use ecowatt_model::setting::{
 };
 use ecowatt_wire::{ConfigState, SettingRefusal};
 
-use crate::agents::{Agent, assert_stored, config, logged, until};
-use crate::inverter::Inverter;
-use crate::server::{Mode, Server};
+use crate::rig::agents::{Agent, assert_stored, config, logged, until};
+use crate::rig::inverter::Inverter;
+use crate::rig::server::{Mode, Server};
 
 /// Rows sampled at an interval of 20 s: in sequence, none in between.
 fn slow_rows(server: &Server) -> usize {

@@ -1,8 +1,8 @@
 //! From a register to the server.
 
-use crate::agents::{Agent, assert_stored, config, logged, until};
-use crate::inverter::Inverter;
-use crate::server::{Mode, Server};
+use crate::rig::agents::{Agent, assert_stored, config, logged, until};
+use crate::rig::inverter::Inverter;
+use crate::rig::server::{Mode, Server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples_reach_the_server_exactly_once() {

@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod disk;
-mod kept;
 mod node;
 mod nor;
 mod pair;
+mod rig;
 mod storage;
 mod sweep;

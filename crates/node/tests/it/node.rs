@@ -19,8 +19,8 @@ use ecowatt_wire::{
     BootReason, Certainty, CommandAction, CommandState, ConfigState, LAYOUT_MAX, SourceState,
 };
 
-use crate::disk::{Platter, TestDisk, Unsynced};
-use crate::kept::{KID, Kept, Row, take};
+use crate::rig::disk::{Platter, TestDisk, Unsynced};
+use crate::rig::kept::{KID, Kept, Row, take};
 
 const COLUMNS: usize = 16;
 const ROWS: usize = 256;

@@ -3,7 +3,7 @@
 use ecowatt_model::SourceNumber;
 use ecowatt_node::storage::{PairState, SmallArea, TwoCopies};
 
-use crate::disk::{Op, TestDisk};
+use crate::rig::disk::{Op, TestDisk};
 
 const THING: SmallArea = SmallArea::Rated(SourceNumber(3));
 

@@ -7,7 +7,7 @@ use ecowatt_node::storage::{
     Batch, BatchRange, Ledger, SendOrder, Storage, StreamLayout, spool_bytes_min,
 };
 
-use crate::disk::{Op, TestDisk, Unsynced};
+use crate::rig::disk::{Op, TestDisk, Unsynced};
 
 const MESSAGE_BYTES: usize = 8 * 1024;
 

@@ -14,7 +14,7 @@ use ecowatt_node::storage::{
     Areas, Batch, BatchRange, Dropped, Ledger, LedgerError, SendOrder, Storage, StorageError,
 };
 
-use crate::disk::{Op, Platter, TestDisk, Unsynced};
+use crate::rig::disk::{Op, Platter, TestDisk, Unsynced};
 
 pub(crate) const COLUMNS: usize = 4;
 const MESSAGE_BYTES: usize = 8 * 1024;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::kept::take;
-pub(crate) use crate::kept::{KID, Kept, Row};
+use crate::rig::kept::take;
+pub(crate) use crate::rig::kept::{KID, Kept, Row};
 
 /// What devices were told that gave no sealed message.
 #[derive(Default)]

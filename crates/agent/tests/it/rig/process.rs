@@ -8,9 +8,9 @@ use ecowatt_agent::Config;
 use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 
-use crate::agents::{Agent, logged, text, until};
-use crate::inverter::Inverter;
-use crate::server::Server;
+use crate::rig::agents::{Agent, logged, text, until};
+use crate::rig::inverter::Inverter;
+use crate::rig::server::Server;
 
 const CONFIG: &str = "ECOWATT_TEST_AGENT_CONFIG";
 

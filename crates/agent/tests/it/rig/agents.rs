@@ -11,8 +11,8 @@ use ecowatt_model::UnixMs;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::inverter::Inverter;
-use crate::server::{Row, Server};
+use crate::rig::inverter::Inverter;
+use crate::rig::server::{Row, Server};
 
 /// An agent in this process, a hundred times as fast as real time.
 pub(crate) struct Agent {

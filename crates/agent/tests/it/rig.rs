@@ -1,0 +1,8 @@
+//! What the tests of the agent run against.
+
+pub(crate) mod agents;
+pub(crate) mod inverter;
+#[path = "../../../node/tests/it/rig/kept.rs"]
+pub(crate) mod kept;
+pub(crate) mod process;
+pub(crate) mod server;
