@@ -6,9 +6,6 @@
 mod commands;
 mod field;
 mod http_front;
-mod inverter;
-#[path = "../../../node/tests/it/kept.rs"]
-mod kept;
 mod models;
 mod refused;
 mod rig;

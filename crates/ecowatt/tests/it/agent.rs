@@ -1,6 +1,6 @@
 //! An installer's first minutes: what the agent reports when the set-up is wrong.
 
-use crate::run::{Process, ecowatt};
+use crate::rig::run::{Process, ecowatt};
 use crate::store::Demo;
 
 #[test]

@@ -8,8 +8,8 @@ use std::thread;
 use ecowatt_model::{BatchId, BootEpoch, Sequence, SourceNumber, StreamNumber};
 use ecowatt_wire::{Batch, ITEMS_MAX, Stream};
 
-use crate::link::{Peer, encoded, post};
-use crate::server::{Plant, Server};
+use crate::rig::link::{Peer, encoded, post};
+use crate::rig::server::{Plant, Server};
 
 /// Most memory of the server, in KiB: what is being decoded and what waits for the store, 64 MiB of
 /// database pages to write and as many to read, rows in memory, and what the allocator keeps.

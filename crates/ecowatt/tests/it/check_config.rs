@@ -1,6 +1,6 @@
 //! `ecowatt check-config` on files with many problems.
 
-use crate::run::ecowatt;
+use crate::rig::run::ecowatt;
 
 #[test]
 fn every_problem_of_every_file_is_named_with_file_line_and_key() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use serde_json::json;
 
-use crate::server::{Plant, Server, wait_for};
+use crate::rig::server::{Plant, Server, wait_for};
 
 #[test]
 fn commands_are_sent_listed_shown_cancelled_and_counted() {

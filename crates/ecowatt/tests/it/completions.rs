@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::run::ecowatt;
+use crate::rig::run::ecowatt;
 
 #[test]
 fn script_of_every_shell_knows_the_verbs_and_nothing_hidden() {

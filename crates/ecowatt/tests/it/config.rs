@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::{Plant, Server};
+use crate::rig::server::{Plant, Server};
 
 #[test]
 fn settings_are_changed_shown_and_remembered() {

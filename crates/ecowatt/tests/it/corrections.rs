@@ -1,6 +1,6 @@
 //! The verbs that correct records and revoke access, against a real server.
 
-use crate::server::{Plant, Server};
+use crate::rig::server::{Plant, Server};
 
 #[test]
 fn sessions_are_listed_and_ended() {

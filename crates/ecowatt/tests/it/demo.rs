@@ -1,6 +1,6 @@
 //! `ecowatt demo` where it cannot run.
 
-use crate::run::{Process, ecowatt};
+use crate::rig::run::{Process, ecowatt};
 
 #[test]
 fn taken_port_and_foreign_folder_are_reported_with_a_hint() {

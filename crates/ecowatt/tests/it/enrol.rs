@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::run::{Process, ecowatt};
-use crate::server::{Plant, Server};
+use crate::rig::run::{Process, ecowatt};
+use crate::rig::server::{Plant, Server};
 
 const DATA: &str = "data = \"/var/lib/ecowatt-agent\"";
 const ROOF: [&str; 8] =

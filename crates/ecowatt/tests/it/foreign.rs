@@ -18,7 +18,7 @@ use ecowatt_codec::{
 use ecowatt_profile::Layout;
 use serde_json::{Value, json};
 
-use crate::server::{Plant, Server, wait_for};
+use crate::rig::server::{Plant, Server, wait_for};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

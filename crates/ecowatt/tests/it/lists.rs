@@ -1,7 +1,7 @@
 //! Empty lists.
 
-use crate::run::{Process, ecowatt};
-use crate::server::Server;
+use crate::rig::run::{Process, ecowatt};
+use crate::rig::server::Server;
 
 #[test]
 fn empty_list_says_what_to_do_next() {

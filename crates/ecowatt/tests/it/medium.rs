@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::server::{Plant, Server, wait_until};
+use crate::rig::server::{Plant, Server, wait_until};
 
 /// Status and body.
 fn get(host: &str, path: &str) -> (u16, String) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::run::{ecowatt, ecowatt_command};
+use crate::rig::run::{ecowatt, ecowatt_command};
 use crate::store::Demo;
 
 #[test]

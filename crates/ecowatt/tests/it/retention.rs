@@ -17,7 +17,7 @@ use ecowatt_store::{
 };
 use serde_json::Value;
 
-use crate::run::{DEADLINE, Process, ecowatt};
+use crate::rig::run::{DEADLINE, Process, ecowatt};
 
 const SOURCE: SourceNumber = SourceNumber(0);
 const KEY: KeyGeneration = KeyGeneration(1);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use ecowatt_clock::Clock;
 
-use crate::run::{DEADLINE, Process, ecowatt};
+use crate::rig::run::{DEADLINE, Process, ecowatt};
 
 #[test]
 fn first_start_on_a_taken_port_leaves_no_folder() {

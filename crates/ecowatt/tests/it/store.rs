@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::run::{Process, ecowatt};
+use crate::rig::run::{Process, ecowatt};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()

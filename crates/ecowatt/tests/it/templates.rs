@@ -11,8 +11,8 @@ use ecowatt_store::{
 };
 use serde_json::json;
 
-use crate::run::{DEADLINE, Process};
-use crate::server::{Plant, Server};
+use crate::rig::run::{DEADLINE, Process};
+use crate::rig::server::{Plant, Server};
 
 const ROWS: SettingKey = SettingKey { setting: 5, source: None };
 
@@ -63,7 +63,7 @@ fn running_device_follows_its_template() {
     server.done(&["config", "template", "create", "slow", "upload_interval=2s"]);
     server.done(&["config", "template", "use", "slow", "dev-1"]);
     server.done(&["config", "template", "set", "slow", "upload_interval=3s"]);
-    crate::server::wait_for("device that uses its template", || {
+    crate::rig::server::wait_for("device that uses its template", || {
         let config = server.json(&["config", "show", "dev-1"]);
         let rows = config["settings"].as_array().unwrap();
         let upload = rows.iter().find(|row| row["name"] == "upload_interval").unwrap().clone();

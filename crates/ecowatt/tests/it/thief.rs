@@ -19,9 +19,9 @@ use ecowatt_wire::{
 };
 use serde_json::Value;
 
-use crate::link::{Peer, encoded};
-use crate::run::Process;
-use crate::server::{Plant, Server, wait_for, wait_until};
+use crate::rig::link::{Peer, encoded};
+use crate::rig::run::Process;
+use crate::rig::server::{Plant, Server, wait_for, wait_until};
 
 /// A power that no inverter here has.
 const FORGED_W: u16 = 6666;

@@ -2,7 +2,7 @@
 
 use ecowatt_store::Store;
 
-use crate::run::ecowatt;
+use crate::rig::run::ecowatt;
 
 #[test]
 fn mistyped_folder_is_refused_and_not_changed() {

@@ -7,9 +7,9 @@ use ecowatt_server::Config;
 use ecowatt_clock::Clock;
 use serde_json::Value;
 
-use crate::device::TestDevice;
 use crate::events::Reader;
-use crate::world::{Answer, JSON, World};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{Answer, JSON, World};
 
 fn cookie(answer: &Answer) -> String {
     answer.header("set-cookie").unwrap().split(';').next().unwrap().into()

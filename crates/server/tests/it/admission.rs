@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::device::TestDevice;
-use crate::world::{HERE, World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{HERE, World, within};
 
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
 const THERE: [u8; 4] = [127, 0, 0, 3];

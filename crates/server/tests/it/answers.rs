@@ -8,8 +8,8 @@ use ecowatt_server::limits::{ANSWER_BYTES_MAX, POINTS_MAX};
 use miniz_oxide::inflate::decompress_to_vec;
 use serde_json::Value;
 
-use crate::device::{Sample, TestDevice};
-use crate::world::{Answer, World};
+use crate::rig::device::{Sample, TestDevice};
+use crate::rig::world::{Answer, World};
 
 /// 2026-06-21T00:00:00Z.
 const START: i64 = 1_782_000_000_000;
@@ -131,7 +131,7 @@ async fn pages_are_compressed_for_those_who_take_it() {
     }
     // An answer with a secret is not compressed.
     let session = format!(r#"{{"token":"{}"}}"#, world.token);
-    let headers = [gzip, crate::world::JSON];
+    let headers = [gzip, crate::rig::world::JSON];
     let answer = world.send("POST", "/api/v1/session", &headers, &session).await;
     assert_eq!((answer.status, answer.header("content-encoding")), (200, None));
 }

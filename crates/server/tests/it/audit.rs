@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::device::TestDevice;
-use crate::world::{JSON, World};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{JSON, World};
 
 async fn page(world: &World, target: &str) -> (Vec<(String, String)>, Value) {
     let page = world.get_json(target).await;

@@ -1,6 +1,6 @@
 //! Faults of clients are reported as theirs: a status from 400 to 499 and a JSON error.
 
-use crate::world::{JSON, World};
+use crate::rig::world::{JSON, World};
 
 #[tokio::test]
 async fn bad_queries_are_refused_by_name() {

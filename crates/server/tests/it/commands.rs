@@ -7,9 +7,9 @@ use ecowatt_wire::{
 };
 use serde_json::{Value, json};
 
-use crate::device::TestDevice;
 use crate::events::Reader;
-use crate::world::{Answer, JSON, World};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{Answer, JSON, World};
 
 async fn post(world: &World, target: &str, body: &Value) -> Answer {
     let (name, token) = world.bearer();

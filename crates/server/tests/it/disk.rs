@@ -8,8 +8,8 @@ use ecowatt_clock::Clock;
 use ecowatt_server::Config;
 use ecowatt_wire::SourceState;
 
-use crate::device::TestDevice;
-use crate::world::{Answer, JSON, World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{Answer, JSON, World, within};
 
 /// Bytes of a page of a new database.
 const PAGE_BYTES: usize = 2048;

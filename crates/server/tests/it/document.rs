@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::world::{Answer, JSON, World};
+use crate::rig::world::{Answer, JSON, World};
 
 /// Routes that need no token. A new one must be added here.
 const OPEN: [&str; 13] = [

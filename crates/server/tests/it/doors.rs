@@ -7,8 +7,8 @@ use ecowatt_model::UnixMs;
 use ecowatt_server::Config;
 use serde_json::{Value, json};
 
-use crate::device::TestDevice;
-use crate::world::World;
+use crate::rig::device::TestDevice;
+use crate::rig::world::World;
 
 /// Operations that are answered at the devices' address. A new one must be added here.
 const FOR_DEVICES: [&str; 9] = [

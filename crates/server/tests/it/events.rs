@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 
-use crate::device::TestDevice;
-use crate::world::{World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{World, within};
 
 /// A reader of the event stream.
 pub(crate) struct Reader(Lines<BufReader<TcpStream>>);

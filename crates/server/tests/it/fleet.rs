@@ -9,8 +9,8 @@ use ecowatt_model::UnixMs;
 use ecowatt_profile::{Transport, catalogue, sunspec::FoundModel};
 use ecowatt_wire::SourceState;
 
-use crate::device::TestDevice;
-use crate::world::{LOOK_AGAIN, World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{LOOK_AGAIN, World, within};
 
 /// Now, on a full second.
 fn now() -> UnixMs {

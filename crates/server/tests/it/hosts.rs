@@ -3,7 +3,7 @@
 use ecowatt_envelope::MESSAGE_MAX;
 use ecowatt_server::Config;
 
-use crate::world::World;
+use crate::rig::world::World;
 
 fn request(method: &str, target: &str, hosts: &[&str], more: &str) -> Vec<u8> {
     let hosts: String = hosts.iter().map(|host| format!("host: {host}\r\n")).collect();

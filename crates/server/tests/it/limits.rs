@@ -10,7 +10,7 @@ use ecowatt_store::{Stepper, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::events::Reader;
-use crate::world::{World, within};
+use crate::rig::world::{World, within};
 
 #[tokio::test]
 async fn streams_are_bounded_and_places_come_back() {

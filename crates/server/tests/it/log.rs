@@ -9,8 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::device::TestDevice;
-use crate::world::{JSON, World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{JSON, World, within};
 
 const COSE: (&str, &str) = ("content-type", "application/cose");
 

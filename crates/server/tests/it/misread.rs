@@ -3,8 +3,8 @@
 use ecowatt_model::UnixMs;
 use serde_json::Value;
 
-use crate::device::{TestDevice, layout_of};
-use crate::world::World;
+use crate::rig::device::{TestDevice, layout_of};
+use crate::rig::world::World;
 
 /// 2026-06-21T10:00:00Z.
 const START: i64 = 1_782_036_000_000;

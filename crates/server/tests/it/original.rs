@@ -7,7 +7,7 @@ use ecowatt_server::Config;
 use ecowatt_store::Store;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, JSON, World};
+use crate::rig::world::{Answer, JSON, World};
 
 const ENVELOPES: &str = include_str!("../../../../testdata/original/envelope.jsonl");
 const PACKETS: &str = include_str!("../../../../testdata/original/compression.jsonl");

@@ -4,7 +4,7 @@ use ecowatt_clock::Clock;
 use serde_json::{Value, json};
 
 use crate::original::{enrol, envelope, packet, send, upload};
-use crate::world::{Answer, JSON, World};
+use crate::rig::world::{Answer, JSON, World};
 
 const ID: &str = "ESP32_001";
 const KEY: [u8; 32] = [7; 32];

@@ -1,6 +1,6 @@
 //! The dashboard's files and the headers around every answer.
 
-use crate::world::World;
+use crate::rig::world::World;
 
 #[tokio::test]
 async fn every_answer_is_hard_to_misuse() {

@@ -9,8 +9,8 @@ use ecowatt_server::limits::PACK_LOOKS_MAX;
 use ecowatt_server::packing::{Packing, pack_all};
 use ecowatt_store::{Author, DateRange, EditSite, LocalDate, Pack, SiteId, Store, TimeRange};
 
-use crate::device::{Sample, TestDevice};
-use crate::world::World;
+use crate::rig::device::{Sample, TestDevice};
+use crate::rig::world::World;
 
 const DEVICE: DeviceNumber = DeviceNumber(1);
 const ALL: DateRange = DateRange { from: LocalDate(i32::MIN), to: LocalDate(i32::MAX) };
@@ -24,7 +24,7 @@ fn by() -> Author {
 async fn stored(folder: &std::path::Path) {
     let mut world = World::start_in(folder, Config::default()).await;
     let setup = format!(r#"{{"code":"{}"}}"#, world.code());
-    let owner = world.send("POST", "/api/v1/setup", &[crate::world::JSON], &setup).await;
+    let owner = world.send("POST", "/api/v1/setup", &[crate::rig::world::JSON], &setup).await;
     world.token = owner.json()["token"].as_str().unwrap().into();
     let mut device = TestDevice::enrol(&world, "Roof").await;
     let now = ecowatt_clock::Clock::system().now();
@@ -141,7 +141,7 @@ async fn inverter_with_many_lone_batches_is_packed_in_several_passes() {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::start_in(folder.path(), Config::default()).await;
     let setup = format!(r#"{{"code":"{}"}}"#, world.code());
-    let owner = world.send("POST", "/api/v1/setup", &[crate::world::JSON], &setup).await;
+    let owner = world.send("POST", "/api/v1/setup", &[crate::rig::world::JSON], &setup).await;
     world.token = owner.json()["token"].as_str().unwrap().into();
     let mut device = TestDevice::enrol(&world, "Roof").await;
     let now = ecowatt_clock::Clock::system().now();

@@ -6,8 +6,8 @@ use ecowatt_envelope::enrol::DeviceHalf;
 use ecowatt_model::{BootEpoch, Sequence, SequenceRange, SourceNumber, StreamNumber, UnixMs};
 use ecowatt_wire::{Batch, ClockReport, LostSamples, Stream, UplinkWriter};
 
-use crate::device::{TestDevice, layout_of};
-use crate::world::World;
+use crate::rig::device::{TestDevice, layout_of};
+use crate::rig::world::World;
 
 fn now() -> UnixMs {
     UnixMs(Clock::system().now().0 / 1000 * 1000)
@@ -325,9 +325,9 @@ async fn deleted_device_is_gone_with_its_data_and_its_number_is_nobodys() {
     let answer =
         device.send(&world, start, &[(start, Some(1))], ecowatt_wire::SourceState::Online).await;
     assert_eq!(answer.status, 401);
-    crate::world::within("what it stored is removed", async {
+    crate::rig::world::within("what it stored is removed", async {
         while delete(&format!("/api/v1/sites/{site}")).await.status == 409 {
-            tokio::time::sleep(crate::world::LOOK_AGAIN).await;
+            tokio::time::sleep(crate::rig::world::LOOK_AGAIN).await;
         }
     })
     .await;
@@ -342,7 +342,7 @@ async fn names_places_and_time_zones_are_corrected() {
     let target = format!("/api/v1/devices/{}", device.id);
     let patch = async |target: &str, body: &str| {
         let (name, value) = world.bearer();
-        world.send("PATCH", target, &[(name, &value), crate::world::JSON], body).await
+        world.send("PATCH", target, &[(name, &value), crate::rig::world::JSON], body).await
     };
     let renamed = patch(&target, r#"{"name":"Roof"}"#).await;
     assert_eq!((renamed.status, renamed.json()), (200, serde_json::json!({})));

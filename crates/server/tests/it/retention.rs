@@ -12,8 +12,8 @@ use ecowatt_server::{Config, Keep, Retention};
 use ecowatt_store::{Author, DateRange, EditSite, LocalDate, Resolution, SiteId, Store};
 use serde_json::Value;
 
-use crate::device::{Sample, TestDevice};
-use crate::world::{JSON, World};
+use crate::rig::device::{Sample, TestDevice};
+use crate::rig::world::{JSON, World};
 
 const DEVICE: DeviceNumber = DeviceNumber(1);
 const HOUR: i64 = 3_600_000;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::device::TestDevice;
 use crate::events::Reader;
-use crate::world::{Answer, JSON, LOOK_AGAIN, World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{Answer, JSON, LOOK_AGAIN, World, within};
 
 const TEMPLATES: &str = "/api/v1/config/templates";
 

@@ -9,8 +9,8 @@ use ecowatt_server::limits::HELD_REPLIES_MAX;
 use ecowatt_wire::{ClockReport, UplinkWriter};
 use serde_json::json;
 
-use crate::device::TestDevice;
-use crate::world::{Answer, JSON, LOOK_AGAIN, World, within};
+use crate::rig::device::TestDevice;
+use crate::rig::world::{Answer, JSON, LOOK_AGAIN, World, within};
 
 /// Long enough that a reply before its end was not held to the end.
 const LONG: Duration = Duration::from_secs(50);

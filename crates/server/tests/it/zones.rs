@@ -3,8 +3,8 @@
 use ecowatt_model::UnixMs;
 use serde_json::json;
 
-use crate::device::{Sample, TestDevice};
-use crate::world::{JSON, World};
+use crate::rig::device::{Sample, TestDevice};
+use crate::rig::world::{JSON, World};
 
 const QUARTER_MS: i64 = 900_000;
 

@@ -203,8 +203,8 @@ pub(super) async fn find_original_command_statistics(
     let since = UnixMs(app.clock.now().0.saturating_sub(hours * 3_600_000));
     let figures = app.commands.figures(None, since).await?;
     let count = |wanted: &[CommandState]| -> u64 {
-        let of = figures.states.iter().filter(|(state, _)| wanted.contains(state));
-        of.map(|(_, count)| count).sum()
+        let of = figures.states.iter().filter(|of| wanted.contains(&of.state));
+        of.map(|of| of.count).sum()
     };
     let completed = count(&[CommandState::Succeeded]);
     let failed = count(&[CommandState::Failed]);

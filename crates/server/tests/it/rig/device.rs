@@ -14,7 +14,7 @@ use ecowatt_wire::{
 };
 use serde_json::Value;
 
-use crate::world::{Answer, World};
+use crate::rig::world::{Answer, World};
 
 const COSE: (&str, &str) = ("content-type", "application/cose");
 const SOURCE: SourceNumber = SourceNumber(0);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ecowatt_clock::Clock;
 use serde_json::Value;
 
-use crate::run::{DEADLINE, Process, Said, ecowatt};
+use crate::rig::run::{DEADLINE, Process, Said, ecowatt};
 
 /// A server with an owner's token.
 pub(crate) struct Server {

@@ -9,7 +9,7 @@ use ecowatt_envelope::{ClaimCode, DeviceKey, KeyId, LinkKeys, RequestId, seal_up
 use ecowatt_model::{COLUMNS_MAX, Counter};
 use ecowatt_wire::UplinkWriter;
 
-use crate::server::Server;
+use crate::rig::server::Server;
 
 /// A device, or an attacker with its key.
 pub(crate) struct Peer {
