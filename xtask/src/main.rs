@@ -33,6 +33,8 @@ Usage: cargo xtask COMMAND
   fleet [ARGS]       simulates fleets with faults under random seeds, for --minutes M (10)
   mutations [NAME]   breaks the product on purpose and checks that the simulation notices; with
                      --seeds N it looks for the seed that does. ci tries three, all take minutes
+  commands [ARGS]    sends commands while server and agents are killed, and counts how often each
+                     was executed
   chaos [ARGS]       runs real processes with bad networks, full disks and overload, for --minutes M
   dashboard          rebuilds dashboard/dist and api types from source
   browser            only the browser tests
@@ -69,6 +71,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "tidy" => step("architecture rules", || tidy::check(&root)),
         "bench" => bench(&root, rest),
         "crash" => system_test(&root, "crash", rest),
+        "commands" => system_test(&root, "commands", rest),
         "chaos" => system_test(&root, "chaos", rest),
         "fleet" => fleet(&root, rest),
         "mutations" => mutations::run(&root, rest),
@@ -169,6 +172,9 @@ fn ci(root: &Root) -> Result<()> {
     })?;
     step("kills under load, short", || {
         system_test(root, "crash", &["--kills".into(), "12".into()])
+    })?;
+    step("commands under kills, short", || {
+        system_test(root, "commands", &["--commands".into(), "120".into()])
     })?;
     // Runs until every kind of fault has occurred, which takes about a minute.
     let short = ["--minutes", "0.5", "--seed", "1"].map(String::from);

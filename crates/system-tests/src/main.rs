@@ -1,10 +1,11 @@
 //! Tests the product's promises with the real binary: no data lost or doubled under kills and other
-//! faults, and the figures of `docs/figures.md`. Run it through `cargo xtask crash`, `chaos` and
-//! `bench`.
+//! faults, and the figures of `docs/figures.md`. Run it through `cargo xtask crash`, `commands`,
+//! `chaos` and `bench`.
 
 mod answers;
 mod bench;
 mod chaos;
+mod commands;
 mod crash;
 mod devices;
 mod load;
@@ -24,6 +25,7 @@ use clap::Parser;
 enum Command {
     Bench(bench::BenchArgs),
     Chaos(chaos::ChaosArgs),
+    Commands(commands::CommandArgs),
     Crash(crash::CrashArgs),
 }
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Bench(args) => bench::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Commands(args) => commands::run(&args),
         Command::Crash(args) => crash::run(&args),
     };
     match done {

@@ -51,8 +51,16 @@ pub(crate) struct Agent {
 /// An inverter and its journals, one for each run.
 pub(crate) struct Inverter {
     pub(crate) address: String,
+    /// Of its control port.
+    pub(crate) control: String,
     pub(crate) process: Process,
     journals: Vec<PathBuf>,
+}
+
+impl Inverter {
+    pub(crate) fn journals(&self) -> &[PathBuf] {
+        &self.journals
+    }
 }
 
 /// Creates an owner token for a server that was just started, as soon as it has a store, and waits
@@ -115,9 +123,11 @@ impl Rig {
     pub(crate) fn add_inverter(&mut self) -> Result<String> {
         let number = self.inverters.len();
         let address = format!("127.0.0.1:{}", free_port()?);
+        let control = format!("127.0.0.1:{}", free_port()?);
         let mut journals = Vec::new();
-        let process = simulate(&self.program, &self.folder, number, &address, &mut journals)?;
-        self.inverters.push(Inverter { address: address.clone(), process, journals });
+        let places = (address.as_str(), control.as_str());
+        let process = simulate(&self.program, &self.folder, number, places, &mut journals)?;
+        self.inverters.push(Inverter { address: address.clone(), control, process, journals });
         std::thread::sleep(INVERTER_START);
         Ok(address)
     }
@@ -180,8 +190,8 @@ impl Rig {
     /// Restarts an inverter after it was killed: in the morning again, with other clouds.
     pub(crate) fn restart_inverter(&mut self, number: usize) -> Result<()> {
         let Self { program, folder, inverters, .. } = self;
-        let Inverter { address, process, journals } = &mut inverters[number];
-        *process = simulate(program, folder, number, address, journals)?;
+        let Inverter { address, control, process, journals } = &mut inverters[number];
+        *process = simulate(program, folder, number, (address, control), journals)?;
         Ok(())
     }
 
@@ -235,7 +245,7 @@ fn simulate(
     program: &Program,
     folder: &Path,
     number: usize,
-    address: &str,
+    (address, control): (&str, &str),
     journals: &mut Vec<PathBuf>,
 ) -> Result<Process> {
     let journal = folder.join(format!("inverter-{number}.{}.jsonl", journals.len()));
@@ -247,6 +257,8 @@ fn simulate(
         "inverter",
         "--listen",
         address,
+        "--control",
+        control,
         "--profile",
         "ecowatt/seed-sim",
         "--seed",

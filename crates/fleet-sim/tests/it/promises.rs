@@ -90,6 +90,18 @@ fn commands_in_trouble_are_executed_once_in_time_and_end_with_the_truth() {
     assert!(report.counts.commands.unknown < 5, "{report}");
 }
 
+#[test]
+fn ten_thousand_commands_to_a_hundred_devices_are_executed_once_and_end() {
+    let commands_every = Some(Duration::from_secs(15 * 60));
+    let trouble = Scenario::new(1, 100, 1, FaultLevel::High);
+    let report = keeps_every_promise(&Scenario { commands_every, ..trouble });
+    let commands = report.counts.commands;
+    assert!(commands.ordered > 10_000 && commands.executed > 4_000, "{report}");
+    assert!(commands.unknown < commands.ordered / 50, "{report}");
+    assert!(report.counts.devices.power_cuts > 200, "{report}");
+    assert!(report.counts.server.restarts > 2, "{report}");
+}
+
 /// A power cut, or a restart by another command, came between a read and the report of it: the
 /// registers were lost, and the command had succeeded without them.
 #[test]
