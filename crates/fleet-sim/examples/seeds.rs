@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         wanted.is_some_and(|name| invariants.iter().any(|one| format!("{one:?}") == *name))
     };
     let settings_every = is_one_of(&OF_SETTINGS).then(|| Duration::from_secs(4 * 3_600));
+    let templates_every =
+        is_one_of(&[Invariant::TemplateIsFollowed]).then(|| Duration::from_secs(1_800));
     let commands_every = is_one_of(&OF_COMMANDS).then(|| Duration::from_secs(20 * 60));
     let seeds = args.iter().filter_map(|seed| seed.parse::<u64>().ok());
     let step = Duration::from_secs(60);
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
     };
     for seed in seeds {
         let trouble = Scenario::new(seed, 10, 2, FaultLevel::High);
-        let scenario = Scenario { settings_every, commands_every, ..trouble };
+        let scenario = Scenario { settings_every, templates_every, commands_every, ..trouble };
         let report = run(&scenario, &plants, Threads::One, &|_, _| {});
         let mut said = BTreeSet::new();
         for violation in &report.violations {

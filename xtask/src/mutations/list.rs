@@ -777,4 +777,27 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         breaks: "CommandEndsTruly",
         seed: 3,
     },
+    Mutation {
+        name: "a device follows its template only when that is assigned",
+        file: "crates/store/src/sqlite/config_template.rs",
+        changes: &[(
+            "ON used.template = template.id AND used.version < template.version LIMIT ?1",
+            "ON used.template = template.id AND used.version = 0 LIMIT ?1",
+        )],
+        breaks: "TemplateIsFollowed",
+        seed: 1,
+    },
+    Mutation {
+        name: "a device keeps the values of a template that it has no longer",
+        file: "crates/store/src/configuration.rs",
+        changes: &[(
+            "    let settings = template.overlaid(&own);
+    let is_held",
+            "    let held = newest.map(|newest| newest.desired.settings.clone()).unwrap_or_default();
+    let settings = held.overlaid(template).overlaid(&own);
+    let is_held",
+        )],
+        breaks: "TemplateIsFollowed",
+        seed: 1,
+    },
 ];

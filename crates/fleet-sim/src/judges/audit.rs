@@ -4,14 +4,16 @@
 pub(crate) mod commands;
 mod energy;
 mod settings;
+pub(crate) mod templates;
 
 use ecowatt_codec::CodecMemory;
 use ecowatt_model::{BatchId, DeviceNumber, Mark, SourceNumber, UnixMs};
 use ecowatt_profile::Layout;
 use ecowatt_server::ingest::{RebuildError, rebuild};
 use ecowatt_store::{
-    Aggregate, Block, DateRange, DeviceConfig, ENERGY_POINT, EnergyFigure, InverterReport,
-    InverterState, LocalDate, POWER_POINT, Store, StoreError, TimeQuality, TimeRange, limits,
+    Aggregate, Block, ConfigTemplate, DateRange, DeviceConfig, ENERGY_POINT, EnergyFigure,
+    InverterReport, InverterState, LocalDate, POWER_POINT, Store, StoreError, TimeQuality,
+    TimeRange, limits,
 };
 use ecowatt_wire::SourceState;
 
@@ -22,6 +24,7 @@ use crate::judges::truth::{ClockError, Missing, SampleAudit};
 use crate::plant::Plants;
 use commands::{CommandCounts, HeldCommands};
 use energy::{Energy, Reading};
+use templates::KnownTemplates;
 
 /// What the store holds of a device.
 pub(crate) struct Held {
@@ -30,8 +33,18 @@ pub(crate) struct Held {
     /// Rows of roll-ups that change when they are rebuilt from the blocks.
     rows_changed: u64,
     config: DeviceConfig,
+    /// The device's template.
+    template: Option<ConfigTemplate>,
     /// Absent if nothing sends commands.
     commands: Option<HeldCommands>,
+}
+
+/// What is known besides what the store holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) end: UnixMs,
+    pub(crate) clock_errors: &'a [ClockError],
+    pub(crate) templates: &'a KnownTemplates,
 }
 
 struct HeldSource {
@@ -148,7 +161,11 @@ pub(crate) async fn hold(
         Some(ordered) => Some(commands::hold(store, device, ordered).await?),
         None => None,
     };
-    Ok(Held { sources: held, states, rows_changed, config, commands })
+    let template = match config.template.clone() {
+        Some(name) => store.find_template(name).await?,
+        None => None,
+    };
+    Ok(Held { sources: held, states, rows_changed, config, template, commands })
 }
 
 /// Compares the store with the device's truth; violations are noted with the device.
@@ -156,7 +173,7 @@ pub(crate) fn check(
     judge: &mut DeviceJudge,
     held: &Held,
     plants: &Plants,
-    (end, clock_errors): (UnixMs, &[ClockError]),
+    Known { end, clock_errors, templates }: Known<'_>,
     state: &mut CodecMemory,
     (energy, counts): (&mut EnergyCounts, &mut CommandCounts),
 ) -> SampleAudit {
@@ -194,6 +211,7 @@ pub(crate) fn check(
         judge.violate(end, Invariant::StatesArrive, detail);
     }
     settings::check(judge, &held.config, end);
+    templates::check(judge, &held.config, held.template.as_ref(), templates, end);
     if let Some(held) = &held.commands {
         commands::check(judge, held, end, counts);
     }

@@ -69,6 +69,9 @@ pub enum Invariant {
     /// A desired configuration is reported within a bound once faults have stopped, each of its
     /// values in use or refused, or all of them reverted.
     SettingsArrive,
+    /// Within a bound once faults have stopped, the configuration that is desired for a device has the
+    /// values of the template that was assigned to it last, and the device's own over them.
+    TemplateIsFollowed,
     /// A device executes only what an operator ordered for it, and the requests of one order make one
     /// command.
     CommandIsOrdered,

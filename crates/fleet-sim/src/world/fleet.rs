@@ -17,7 +17,7 @@ use ecowatt_model::UnixMs;
 use crate::faults::outage::Outage;
 use crate::faults::weights::Weights;
 use crate::judges::audit::commands::CommandCounts;
-use crate::judges::audit::{self, EnergyCounts, Held};
+use crate::judges::audit::{self, EnergyCounts, Held, Known};
 use crate::judges::device::DeviceJudge;
 use crate::judges::promises::{Invariant, Violation};
 use crate::judges::truth::SampleAudit;
@@ -374,6 +374,7 @@ fn close(
     let end = scenario.end();
     let clock_errors = server.clock_errors.clone();
     let mut orders = server.take_orders();
+    let templates = server.take_templates();
     let (store, stepper) = server.store()?;
     // The store is read on one thread; decoding and comparing is done on all. The channel is short,
     // so that only a few devices' data are in memory.
@@ -382,7 +383,7 @@ fn close(
     let count = scenario.devices;
     let devices = &mut fleet.devices;
     let (verdict, energy, commands) = thread::scope(|scope| {
-        let (read, clock_errors) = (&read, &clock_errors);
+        let (read, clock_errors, templates) = (&read, &clock_errors, &templates);
         let audit = move || {
             let mut verdicts = SampleAudit::default();
             let mut counts = (EnergyCounts::default(), CommandCounts::default());
@@ -390,10 +391,10 @@ fn close(
             loop {
                 let next = read.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((judge, held)) = next else { return (verdicts, counts.0, counts.1) };
-                let truths = (end, clock_errors.as_slice());
+                let known = Known { end, clock_errors, templates };
                 let (energy, commands) = &mut counts;
                 let counted = (energy, commands);
-                verdicts.add(&audit::check(judge, &held, plants, truths, &mut state, counted));
+                verdicts.add(&audit::check(judge, &held, plants, known, &mut state, counted));
                 progress(f64::from(judge.device().0) / f64::from(count), "auditing");
             }
         };

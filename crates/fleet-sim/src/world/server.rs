@@ -27,6 +27,7 @@ use ecowatt_store::{
 
 use crate::faults::kinds::{Fault, Occasion, ServerFault};
 use crate::faults::weights::{Weights, lasting_ms};
+use crate::judges::audit::templates::KnownTemplates;
 use crate::judges::truth::ClockError;
 use crate::random::Random;
 use crate::scenario::{FaultLevel, START, Scenario};
@@ -417,7 +418,7 @@ impl Server {
         let _entered = self.runtime.enter();
         let by = Author::new("simulation", UnixMs(now.0 + self.clock_error_ms));
         let (store, stepper) = (&up.store, &up.stepper);
-        match act {
+        match act.clone() {
             TemplateAct::Edit(edit) => {
                 let create =
                     store.create_template(by.clone(), edit.name.clone(), Settings::default());
@@ -425,10 +426,12 @@ impl Server {
                 let _ = drive(stepper, create);
                 let is_done = drive(stepper, store.edit_template(by, edit)).is_ok();
                 self.digest.add(u64::from(is_done));
+                self.templates.done(act, is_done);
             }
             TemplateAct::Assign { device, name } => {
                 let is_done = drive(stepper, store.assign_template(by, device, name)).is_ok();
                 self.digest.add(u64::from(is_done));
+                self.templates.done(act, is_done);
             }
             TemplateAct::Derive => {
                 let count =
@@ -440,6 +443,11 @@ impl Server {
         if self.disk.is_off() {
             self.lose_power(now);
         }
+    }
+
+    /// Returns what operators know of templates.
+    pub(crate) fn take_templates(&mut self) -> KnownTemplates {
+        self.templates.take_known()
     }
 
     fn trouble(&mut self, now: UnixMs) {

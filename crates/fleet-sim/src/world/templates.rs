@@ -7,6 +7,7 @@ use ecowatt_model::setting::{BATCH_ROWS, LOG_LEVEL, UPLOAD_INTERVAL};
 use ecowatt_model::{DeviceNumber, UnixMs};
 use ecowatt_store::{EditTemplate, SettingKey, Settings};
 
+use crate::judges::audit::templates::KnownTemplates;
 use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::streams;
@@ -19,7 +20,7 @@ const STEP_MS: u64 = 5 * 60_000;
 const NAMES: [&str; 2] = ["north", "south"];
 
 /// What is done to a template.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum TemplateAct {
     /// Created unless it exists, and changed.
     Edit(EditTemplate),
@@ -39,6 +40,7 @@ pub(crate) struct TemplateOperator {
     /// No more acts are made from then on, so that all can arrive.
     until: UnixMs,
     at: UnixMs,
+    known: KnownTemplates,
 }
 
 impl TemplateOperator {
@@ -51,12 +53,39 @@ impl TemplateOperator {
             every_steps,
             until: scenario.calm_at(),
             at: if every_steps == 0 { FAR } else { after(crate::scenario::START, STEP_MS) },
+            known: KnownTemplates::default(),
         }
     }
 
     /// When the next act is due.
     pub(crate) fn at(&self) -> UnixMs {
         self.at
+    }
+
+    /// Takes the outcome of an act; one that was not answered may have been done or not.
+    pub(crate) fn done(&mut self, act: TemplateAct, is_done: bool) {
+        match act {
+            TemplateAct::Edit(edit) => {
+                let set = edit.set.0.into_iter().map(|(key, value)| (key, Some(value)));
+                for (key, value) in set.chain(edit.unset.into_iter().map(|key| (key, None))) {
+                    let place = (edit.name.clone(), key);
+                    match is_done {
+                        true => drop(self.known.values.insert(place, value)),
+                        false => drop(self.known.values.remove(&place)),
+                    }
+                }
+            }
+            TemplateAct::Assign { device, name } => match is_done {
+                true => drop(self.known.assigned.insert(device, name)),
+                false => drop(self.known.assigned.remove(&device)),
+            },
+            TemplateAct::Derive => {}
+        }
+    }
+
+    /// Returns what operators know at the end.
+    pub(crate) fn take_known(&mut self) -> KnownTemplates {
+        std::mem::take(&mut self.known)
     }
 
     /// Returns the act that is due. `number` is that of the device with an index.
