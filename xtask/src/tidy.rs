@@ -41,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "wire",
             "device",
             "node",
+            "original",
         ],
     ),
     ("inverter-sim", &["model", "clock", "modbus", "profile"]),

@@ -3,6 +3,7 @@
 //! All problems are reported together, each with the path of its key. This is the boot
 //! configuration; a server's desired configuration is another type and arrives over the link.
 
+mod original;
 mod permits;
 
 use std::fmt;
@@ -21,6 +22,8 @@ use ecowatt_node::storage::{SendOrder, spool_bytes_min};
 use ecowatt_profile::{Profile, RATED_W, TransportKind, catalogue};
 use serde::Deserialize;
 
+pub use self::original::OriginalConfig;
+use self::original::{OriginalFile, original};
 pub use self::permits::Permits;
 use crate::bus::Address;
 use crate::link::ServerUrl;
@@ -43,6 +46,8 @@ pub struct Config {
     /// Appends a line of CSV for every sample that became durable.
     pub sample_log: Option<PathBuf>,
     pub permits: Permits,
+    /// Speaks to the server as a device of the earlier EcoWatt (`protocol = "original"`).
+    pub original: Option<OriginalConfig>,
 }
 
 /// One inverter.
@@ -86,6 +91,9 @@ pub enum ConfigError {
     Invalid(Vec<Problem>),
 }
 
+/// The ten registers that devices of the original read.
+const ORIGINAL_PROFILE: &str = "ecowatt/seed-sim";
+
 const UPLOAD_INTERVAL: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES: u64 = 48 * 1024;
 /// Room for the longest layout and for batches.
@@ -99,6 +107,7 @@ const SAMPLE_INTERVAL_MIN: Duration = Duration::from_millis(200);
 #[serde(deny_unknown_fields)]
 struct File {
     server: Option<String>,
+    protocol: Option<String>,
     data: Option<PathBuf>,
     claim_code: Option<String>,
     claim_file: Option<PathBuf>,
@@ -110,6 +119,7 @@ struct File {
     spool: Spool,
     #[serde(default)]
     commands: permits::Commands,
+    original: Option<OriginalFile>,
     #[serde(default)]
     inverter: Vec<Inverter>,
 }
@@ -190,6 +200,10 @@ impl Config {
             .filter_map(|(place, inverter)| check.inverter(place, inverter))
             .collect();
         let permits = check.permits(file.commands);
+        let original = check.original(file.protocol.as_deref(), file.original.as_ref(), &inverters);
+        if original.is_some() && (file.claim_code.is_some() || file.claim_file.is_some()) {
+            check.problem::<()>("claim_code", "is not for devices of the original");
+        }
         check.problems.sort_by_key(|problem| problem.line);
         match (server, data, upload_interval, order, message, spool_bytes) {
             (
@@ -211,6 +225,7 @@ impl Config {
                 inverters,
                 sample_log: file.sample_log.map(|path| folder.join(path)),
                 permits,
+                original,
             }),
             _ => Err(ConfigError::Invalid(check.problems)),
         }
@@ -231,6 +246,7 @@ impl Config {
             inverters,
             sample_log: None,
             permits: Permits::default(),
+            original: None,
         }
     }
 }
@@ -310,6 +326,37 @@ impl Check<'_> {
             },
             (None, None) => None,
         }
+    }
+
+    /// Checks whether the agent is a device of the original, and what it needs for that.
+    fn original(
+        &mut self,
+        protocol: Option<&str>,
+        file: Option<&OriginalFile>,
+        inverters: &[InverterConfig],
+    ) -> Option<OriginalConfig> {
+        match protocol {
+            Some("original") => {}
+            None | Some("link") if file.is_none() => return None,
+            None | Some("link") => {
+                return self.problem("original", "is for `protocol = \"original\"`");
+            }
+            Some(_) => return self.problem("protocol", "must be link or original"),
+        }
+        let is_known = |inverter: &InverterConfig| inverter.profile.id() == ORIGINAL_PROFILE;
+        if inverters.len() > 1 || !inverters.iter().all(is_known) {
+            let text = format!("must be one with the profile {ORIGINAL_PROFILE}");
+            self.problem::<()>("inverter", &text);
+        }
+        let found = original(file.unwrap_or(&OriginalFile::default()), self.folder);
+        let problems = match found {
+            Ok(original) => return Some(original),
+            Err(problems) => problems,
+        };
+        for (path, text) in problems {
+            self.problem::<()>(path, &text);
+        }
+        None
     }
 
     fn permits(&mut self, commands: permits::Commands) -> Permits {

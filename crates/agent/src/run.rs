@@ -22,6 +22,7 @@ use crate::enrol::{EnrolError, enrol, is_enrolled};
 use crate::link::Link;
 use crate::log_control::LogControl;
 use crate::model_search::{self, News, Survey, Surveyor};
+use crate::original::{self, OriginalError};
 use crate::rated_power;
 use crate::sample_log::SampleLog;
 use crate::server_contact::{ServerContact, StatusLog};
@@ -45,6 +46,8 @@ pub enum RunError {
     Random(#[source] getrandom::Error),
     #[error("a task of the agent ended early")]
     Task,
+    #[error(transparent)]
+    Original(#[from] OriginalError),
 }
 
 /// Jobs that wait on one bus: each inverter has at most one for a sample, one for a search and one
@@ -84,6 +87,9 @@ pub async fn run_and_tell(
 ) -> Result<(), RunError> {
     let mut shutdown = pin!(shutdown);
     let disk = Arc::new(Folder::open(&config.data)?);
+    if let Some(original) = &config.original {
+        return Ok(original::run(&config, original, clock, shutdown).await?);
+    }
     let mut ledger = Ledger::open(disk.clone())?;
     let mut link = Link::new(config.server.clone());
     let mut status_log = StatusLog::new(standing);
