@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("original-firmware", &[]),
     ("envelope", &["model"]),
     ("artifact", &["model", "envelope"]),
+    ("update", &["model", "artifact"]),
     ("wire", &["model"]),
     ("device", &["model", "modbus", "profile", "codec", "envelope", "wire"]),
     ("node", &["model", "profile", "codec", "envelope", "wire", "device"]),
@@ -86,8 +87,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Crates that run on a microcontroller.
 const NO_STD: &[&str] = &[
-    "model", "modbus", "profile", "codec", "original", "envelope", "artifact", "wire", "device",
-    "node",
+    "model", "modbus", "profile", "codec", "original", "envelope", "artifact", "update", "wire",
+    "device", "node",
 ];
 
 /// A crate, the crates that may use it, and where in their sources it may be named.

@@ -1,26 +1,25 @@
-//! What a device pays to check a manifest and a piece of a payload.
+//! What a device pays to check a manifest and a piece of a payload, and for the update machine.
 
 use alloc::vec;
 use core::hint::black_box;
 
 use ecowatt_artifact::{
-    Compression, Encryption, PieceCheck, PieceSize, Recipient, UnverifiedManifest, leaf,
+    Compression, Encryption, Image, Manifest, Payload, PieceCheck, PieceSize, Recipient,
+    UnverifiedManifest, leaf,
 };
 use ecowatt_envelope::signed::PublicKey;
-use ecowatt_model::UnixMs;
+use ecowatt_model::{MonoMs, UnixMs};
+use ecowatt_update::{Action, Health, ImageSlot, Record, Update, boot};
 use semihosting::process;
 
 use crate::gauge::measured;
 
 /// The golden manifest with every field.
-static MANIFEST: &[u8] =
-    include_bytes!("../../../fuzz/corpus/artifact_manifest/every-field");
+static MANIFEST: &[u8] = include_bytes!("../../../fuzz/corpus/artifact_manifest/every-field");
 /// The public key of its signer.
 const SIGNER: [u8; 32] = [
-    0x03, 0xa1, 0x07, 0xbf, 0xf3, 0xce, 0x10, 0xbe,
-    0x1d, 0x70, 0xdd, 0x18, 0xe7, 0x4b, 0xc0, 0x99,
-    0x67, 0xe4, 0xd6, 0x30, 0x9b, 0xa5, 0x0d, 0x5f,
-    0x1d, 0xdc, 0x86, 0x64, 0x12, 0x55, 0x31, 0xb8,
+    0x03, 0xa1, 0x07, 0xbf, 0xf3, 0xce, 0x10, 0xbe, 0x1d, 0x70, 0xdd, 0x18, 0xe7, 0x4b, 0xc0, 0x99,
+    0x67, 0xe4, 0xd6, 0x30, 0x9b, 0xa5, 0x0d, 0x5f, 0x1d, 0xdc, 0x86, 0x64, 0x12, 0x55, 0x31, 0xb8,
 ];
 const NOW: UnixMs = UnixMs(1_790_000_000_000);
 
@@ -41,6 +40,7 @@ pub(crate) fn measure() {
         keys: &keys,
         ..Recipient::EMPTY
     };
+    measured("update machine", || run(&manifest));
     if measured("manifest checked", || manifest.check(black_box(&device))).is_err() {
         process::exit(1);
     }
@@ -48,5 +48,34 @@ pub(crate) fn measure() {
     let check = PieceCheck::new(4096, PieceSize::SMALLEST, leaf(&piece));
     if measured("piece of 4 KiB checked", || check.check(0, black_box(&piece), &[])).is_err() {
         process::exit(1);
+    }
+}
+
+/// Runs an update to its trial, with a disk that does all at once and a payload that is refused.
+fn run(manifest: &Manifest<'_>) {
+    let mut manifest = manifest.clone();
+    manifest.payload = Payload::plain(4096, PieceSize::SMALLEST, [7; 32]);
+    manifest.image.size = 4096;
+    let now = MonoMs(1);
+    let record = Record::new(ImageSlot::A, Image { size: 1, sha256: [9; 32] });
+    let chosen = boot(&black_box(Record::from_bytes(&record.to_bytes()).unwrap_or(record)));
+    let record =
+        chosen.record.unwrap_or(Record::new(chosen.slot, Image { size: 1, sha256: [9; 32] }));
+    let mut update = Update::start(record, chosen.slot, now);
+    let _ = update.offer(&manifest);
+    for _ in 0..8 {
+        match update.poll(now) {
+            Some(Action::Keep) => {
+                black_box(update.record().to_bytes());
+                update.handle_kept(now, true);
+            }
+            Some(Action::Erase(_)) => update.handle_erased(now, true),
+            Some(Action::Measure(_)) => update.handle_length(now, Some(black_box(0))),
+            Some(Action::Fetch { .. }) => update.handle_fetched(now, black_box(None)),
+            Some(Action::Stage { .. }) => update.handle_staged(now, true),
+            Some(Action::Read { .. }) => update.handle_read(now, black_box(None)),
+            Some(Action::Restart) => break,
+            None => update.handle_health(black_box(Health::default())),
+        }
     }
 }
