@@ -184,8 +184,11 @@ impl Plant {
             .compile(resolved.link_cost(TransportKind::Tcp))
             .map_err(|error| failed(error.to_string()))?;
         let transport = resolved.transport();
-        let controls =
-            SourceControls { points: resolved.controls(), rated_w: Some(table.config().rated_w) };
+        let controls = SourceControls {
+            points: resolved.controls(),
+            rated_w: Some(table.config().rated_w),
+            layout: Some(compiled.layout.clone()),
+        };
         let limit = match table.map() {
             RegisterMap::Seed => Some(LimitPlace { address: 8, switch: None, tenths: 10 }),
             // Offsets in model 123 with its header; the inverter's scale factor is -1.

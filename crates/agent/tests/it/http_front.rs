@@ -9,9 +9,9 @@ use ecowatt_inverter_sim::{HttpConfig, Running, ServeConfig, Simulation, serve};
 use ecowatt_model::{Mark, UnixMs};
 use ecowatt_wire::{CommandAction, CommandState};
 
-use crate::agents::{Agent, assert_stored, text, until};
 use crate::commands::execute;
-use crate::server::Server;
+use crate::rig::agents::{Agent, assert_stored, text, until};
+use crate::rig::server::Server;
 
 const KEY: &str = "NjhhZWIwNDU1";
 

@@ -9,7 +9,6 @@ mod http_front;
 mod models;
 mod original;
 mod original_server;
-mod process;
 mod refused;
 mod rig;
 mod settings;

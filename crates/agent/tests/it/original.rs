@@ -5,9 +5,9 @@ use std::path::Path;
 use ecowatt_agent::Config;
 use serde_json::{Value, json};
 
-use crate::agents::{Agent, until};
-use crate::inverter::Inverter;
 use crate::original_server::{DEVICE, KEY, OriginalServer};
+use crate::rig::agents::{Agent, until};
+use crate::rig::inverter::Inverter;
 
 fn text(server: &OriginalServer, inverter: &Inverter) -> String {
     format!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::run::{Said, ecowatt};
+use crate::rig::run::{Said, ecowatt};
 
 /// A folder with an image, a targets key and a manifest.
 struct Desk {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ecowatt_envelope::original::{NoncePlace, OriginalKey};
 
-use crate::server::Server;
+use crate::rig::server::Server;
 
 const ID: &str = "ESP32_EcoWatt_Smart";
 const KEY: [u8; 32] = [0x5a; 32];

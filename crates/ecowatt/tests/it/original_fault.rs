@@ -1,6 +1,6 @@
 //! `ecowatt original fault` on a running inverter.
 
-use crate::run::{Process, ecowatt};
+use crate::rig::run::{Process, ecowatt};
 
 #[test]
 fn a_fault_affects_the_next_request_only_and_can_be_removed() {

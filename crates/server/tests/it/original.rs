@@ -306,7 +306,7 @@ async fn key_opens_uploads_of_its_device_and_protocol_only() {
     assert!(link_key.is_none(), "a key of the original opens no message of ours");
     // A key of ours, given to the same device, opens no upload.
     let claim = world.post("/api/v1/devices/dev-1/claim", "{}").await.json();
-    crate::device::TestDevice::redeemed(&world, claim).await;
+    crate::rig::device::TestDevice::redeemed(&world, claim).await;
     assert!(store.find_original("one".into()).await.unwrap().is_none());
     assert_eq!(send(&world, "one", &envelope(one, 11_002, &text)).await.status, 401);
     // With another key its nonces start again; a deleted device's id is free.

@@ -5,7 +5,7 @@
 #[path = "../../../node/tests/it/nor/chip.rs"]
 #[expect(dead_code, reason = "the node's tests use more of it")]
 mod chip;
-#[path = "../../../node/tests/it/disk.rs"]
+#[path = "../../../node/tests/it/rig/disk.rs"]
 #[expect(dead_code, reason = "the node's tests use more of it")]
 mod disk;
 mod machine;

@@ -204,7 +204,7 @@ pub(super) async fn find_original_command_statistics(
     let figures = app.commands.figures(None, since).await?;
     let count = |wanted: &[CommandState]| -> u64 {
         let of = figures.states.iter().filter(|of| wanted.contains(&of.state));
-        of.map(|of| of.count).sum()
+        of.map(|of| of.commands).sum()
     };
     let completed = count(&[CommandState::Succeeded]);
     let failed = count(&[CommandState::Failed]);
