@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod commands;
+mod delivery;
 mod field;
 mod http_front;
 mod models;
@@ -12,4 +13,3 @@ mod original_server;
 mod refused;
 mod rig;
 mod settings;
-mod slice;
