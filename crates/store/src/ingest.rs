@@ -21,7 +21,7 @@ use crate::key_streams::KeyStreams;
 use crate::latest::Latest;
 use crate::latest::newness;
 use crate::loaded::{
-    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, LinkState, Place, StoredBatch,
+    Announced, Around, BatchLookup, BlockName, IdSpan, Inverter, LoadedDevice, LoadedLink, Place,
 };
 use crate::received_set::{Added, Received};
 use crate::rollup::{Day, Quarter};
@@ -78,7 +78,7 @@ impl Wants {
 
 /// Decides an upload, or returns what must be loaded first. Changes nothing, so it can be called
 /// again after loading.
-pub(crate) fn decide(held: &DeviceState, upload: &Upload) -> Result<Decision, Box<Wants>> {
+pub(crate) fn decide(held: &LoadedDevice, upload: &Upload) -> Result<Decision, Box<Wants>> {
     let generation = upload.generation;
     let (Some(key), Some(link), Some(commands)) =
         (held.key(generation), &held.link, &held.commands)
@@ -168,7 +168,7 @@ impl UploadPlan {
         Ok(())
     }
 
-    fn announce(&mut self, held: &DeviceState, upload: &Upload) -> Result<(), Box<Wants>> {
+    fn announce(&mut self, held: &LoadedDevice, upload: &Upload) -> Result<(), Box<Wants>> {
         let of = |stream: &NewStream| stream.id;
         let lacks = |id: &StreamId| !held.streams.has(id) || held.announced.is_none();
         let streams = upload.streams.iter().map(of).filter(lacks).collect();
@@ -197,7 +197,7 @@ impl UploadPlan {
         Ok(())
     }
 
-    fn take_batches(&mut self, held: &DeviceState, upload: &Upload, epochs: &mut Epochs) {
+    fn take_batches(&mut self, held: &LoadedDevice, upload: &Upload, epochs: &mut Epochs) {
         let receipt = &mut self.receipt;
         // A backlog keeps its order, because counters are joined in the order of ids.
         let before = epochs.doubtful();
@@ -235,7 +235,7 @@ impl UploadPlan {
     }
 
     /// Joins the accepted batches with their neighbours.
-    fn join(&mut self, held: &DeviceState, batches: &[NewBlock]) -> Result<(), Box<Wants>> {
+    fn join(&mut self, held: &LoadedDevice, batches: &[NewBlock]) -> Result<(), Box<Wants>> {
         self.lacks(held, batches).or(())?;
         let none = Inverter::default();
         for (place, id) in &self.taken {
@@ -262,7 +262,7 @@ impl UploadPlan {
     }
 
     /// Returns what must be loaded for the roll-ups; the joins need it first.
-    fn lacks(&self, held: &DeviceState, batches: &[NewBlock]) -> Wants {
+    fn lacks(&self, held: &LoadedDevice, batches: &[NewBlock]) -> Wants {
         let mut wants = Wants::default();
         for (place, id) in &self.taken {
             let NewBlock { source, first, summary, .. } = &batches[*place];
@@ -299,7 +299,7 @@ impl UploadPlan {
     /// changed rows.
     pub(crate) fn carry_out(
         self,
-        held: &mut DeviceState,
+        held: &mut LoadedDevice,
         mut upload: Upload,
     ) -> (Receipt, Changes) {
         let Self {
@@ -379,7 +379,7 @@ fn roll_up(inverter: &mut Inverter, changed: &mut InverterChanges, summary: Summ
 /// Adds a stored block to roll-ups that are being rebuilt; returns the changed rows, or what must
 /// be loaded first. The newest readings stay as they are: which one counts as the newest also
 /// depends on when they arrived, and blocks do not record that.
-pub(crate) fn replay(held: &mut DeviceState, block: &NewBlock) -> Result<Changes, Box<Wants>> {
+pub(crate) fn replay(held: &mut LoadedDevice, block: &NewBlock) -> Result<Changes, Box<Wants>> {
     let mut plan = UploadPlan { taken: vec![(0, block.id)], ..UploadPlan::default() };
     let mut changes = Changes::default();
     if !is_timed(block) {
@@ -431,7 +431,7 @@ struct Counted {
     lost: (u64, u64),
 }
 
-fn note_message(link: &mut LinkState, upload: &mut Upload, stored: &[NewBlock], counted: Counted) {
+fn note_message(link: &mut LoadedLink, upload: &mut Upload, stored: &[NewBlock], counted: Counted) {
     let Counted { duplicates, refused, lost: (lost_before, lost_after) } = counted;
     let now = upload.received_at;
     let newest = |at: &UnixMs| newness(*at, now);
@@ -516,13 +516,13 @@ fn name(block: &NewBlock) -> BlockName {
 
 /// Returns whether a batch is the one that was found under its name. One without any edge whose time
 /// has expired counts as stored: it has no energy to lose, and must not be counted twice.
-fn is_stored(found: Option<&StoredBatch>, block: &NewBlock) -> bool {
+fn is_stored(found: Option<&BatchLookup>, block: &NewBlock) -> bool {
     match found {
-        Some(StoredBatch::Held(bytes)) => *bytes == block.bytes,
-        Some(StoredBatch::Expired { power, counter }) => {
+        Some(BatchLookup::Held(bytes)) => *bytes == block.bytes,
+        Some(BatchLookup::Expired { power, counter }) => {
             *power == block.summary.power.edges && *counter == block.summary.counter
         }
-        Some(StoredBatch::Absent) | None => false,
+        Some(BatchLookup::Absent) | None => false,
     }
 }
 

@@ -26,8 +26,9 @@ const RECEIVED_KEPT: usize = 4;
 /// Days of an inverter that are kept between groups; around midnight batches belong to two.
 const DAYS_KEPT: usize = 2;
 
+/// The rows of a device that its messages are decided on, as far as they were loaded.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(crate) struct DeviceState {
+pub(crate) struct LoadedDevice {
     /// The key that was last looked up; the inner `None` if it does not exist. The control plane
     /// may change it.
     pub(crate) key: Option<(KeyGeneration, Option<KeyState>)>,
@@ -36,13 +37,13 @@ pub(crate) struct DeviceState {
     pub(crate) desired: Option<Desired>,
     /// Valid as long as it is held: the control plane may change it.
     pub(crate) commands: Option<Commands>,
-    pub(crate) link: Option<LinkState>,
+    pub(crate) link: Option<LoadedLink>,
     /// Received sets by epoch and key. Once the link is held, the last of all is, too.
     pub(crate) received: SortedMap<(BootEpoch, KeyGeneration), Received>,
     /// Received sets of an epoch under earlier keys that still count.
     pub(crate) former: SortedMap<(BootEpoch, KeyGeneration), Vec<Received>>,
     /// Batches that were looked up to recognise them.
-    pub(crate) bytes: SortedMap<BlockName, StoredBatch>,
+    pub(crate) bytes: SortedMap<BlockName, BatchLookup>,
     /// What was received under the key of epochs in which another device may have used ids; the
     /// inner `None` if nothing was.
     pub(crate) doubtful: Option<Option<IdSpan>>,
@@ -84,7 +85,7 @@ impl IdSpan {
 
 /// What is known from a device's messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct LinkState {
+pub(crate) struct LoadedLink {
     /// The key of the last message, its counter, and its digest.
     pub(crate) generation: KeyGeneration,
     pub(crate) counter: Counter,
@@ -107,7 +108,7 @@ pub(crate) struct LinkState {
     pub(crate) memory: Option<Vec<u8>>,
 }
 
-impl LinkState {
+impl LoadedLink {
     /// Returns the last counter accepted under a key, and the digest of its message.
     pub(crate) fn last(&self, generation: KeyGeneration) -> (Counter, Option<[u8; 32]>) {
         if self.generation == generation { (self.counter, self.digest) } else { Default::default() }
@@ -122,9 +123,9 @@ pub(crate) struct BlockName {
     pub(crate) id: BatchId,
 }
 
-/// What is known of a batch that may be stored.
+/// Result of looking a batch up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum StoredBatch {
+pub(crate) enum BatchLookup {
     /// Its bytes.
     Held(Vec<u8>),
     Absent,
@@ -161,7 +162,7 @@ pub(crate) struct Inverter {
 /// Position of a block among those of its inverter by time.
 pub(crate) type Place = (UnixMs, BatchId);
 
-impl DeviceState {
+impl LoadedDevice {
     /// Returns the key of a generation; `None` if it has not been looked up.
     pub(crate) fn key(&self, generation: KeyGeneration) -> Option<Option<KeyState>> {
         self.key.filter(|(held, _)| *held == generation).map(|(_, key)| key)

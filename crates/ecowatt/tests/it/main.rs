@@ -4,7 +4,6 @@
 
 mod agent;
 mod artifact;
-mod bombs;
 mod check_config;
 mod command;
 mod completions;

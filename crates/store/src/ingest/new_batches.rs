@@ -8,7 +8,7 @@
 use ecowatt_model::{BatchId, BootEpoch, Sequence};
 
 use super::{Wants, name};
-use crate::loaded::{DeviceState, IdSpan, KeyState};
+use crate::loaded::{IdSpan, KeyState, LoadedDevice};
 use crate::received_set::{Added, Received};
 use crate::upload::{ReceivedEpoch, Upload};
 
@@ -44,7 +44,7 @@ struct Epoch {
 
 impl Epochs {
     pub(super) fn of(
-        held: &DeviceState,
+        held: &LoadedDevice,
         upload: &Upload,
         key: &KeyState,
     ) -> Result<Self, Box<Wants>> {

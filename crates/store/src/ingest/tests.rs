@@ -21,13 +21,13 @@ const KEY: KeyGeneration = KeyGeneration(2);
 #[derive(Default)]
 struct Rows {
     key: KeyState,
-    link: LinkState,
+    link: LoadedLink,
     received: BTreeMap<(BootEpoch, KeyGeneration), Received>,
     streams: BTreeMap<StreamId, Announced>,
     announced: KeyStreams,
     blocks: BTreeMap<(SourceNumber, BatchId), NewBlock>,
     /// What is left of batches that retention may have removed.
-    expired: BTreeMap<BatchId, StoredBatch>,
+    expired: BTreeMap<BatchId, BatchLookup>,
     /// The last row of each kind of an inverter, as the inverter's own row has it.
     row: Option<Inverter>,
     last_received: Option<((BootEpoch, KeyGeneration), Received)>,
@@ -46,7 +46,7 @@ fn around<K: Copy + Ord, V: Clone>(rows: &BTreeMap<K, V>, wanted: Around<K>) -> 
 }
 
 impl Rows {
-    fn load(&self, wants: &Wants, state: &mut DeviceState) {
+    fn load(&self, wants: &Wants, state: &mut LoadedDevice) {
         if let Some(generation) = wants.device {
             state.key = Some((generation, (generation == KEY).then_some(self.key)));
             state.link = Some(self.link.clone());
@@ -84,9 +84,9 @@ impl Rows {
         for name in &wants.bytes {
             let block = self.blocks.get(&(name.source, name.id));
             let block = block.filter(|block| block.first == name.first);
-            let found = block.map(|block| StoredBatch::Held(block.bytes.clone()));
+            let found = block.map(|block| BatchLookup::Held(block.bytes.clone()));
             let expired = self.expired.get(&name.id).cloned();
-            state.bytes.replace(*name, found.or(expired).unwrap_or(StoredBatch::Absent));
+            state.bytes.replace(*name, found.or(expired).unwrap_or(BatchLookup::Absent));
         }
         for id in &wants.streams {
             state.streams.replace(*id, self.streams.get(id).cloned());
@@ -113,7 +113,7 @@ impl Rows {
         }
     }
 
-    fn write(&mut self, state: &DeviceState, changes: Changes) {
+    fn write(&mut self, state: &LoadedDevice, changes: Changes) {
         self.link = state.link.clone().unwrap();
         self.last_received = state.received.last().map(|(place, set)| (*place, set.clone()));
         let is_last = |place| state.received.last().is_some_and(|(last, _)| *last == place);
@@ -170,7 +170,7 @@ enum Holds {
 /// The stored rows and the held state.
 struct Engine {
     rows: Rows,
-    state: DeviceState,
+    state: LoadedDevice,
     holds: Holds,
     /// What the last upload requested.
     wanted: Vec<Wants>,
@@ -180,14 +180,14 @@ impl Engine {
     fn new(holds: Holds) -> Self {
         let key = KeyState { first_epoch: BootEpoch(1), ..KeyState::default() };
         let rows = Rows { key, ..Rows::default() };
-        Self { rows, state: DeviceState::default(), holds, wanted: Vec::new() }
+        Self { rows, state: LoadedDevice::default(), holds, wanted: Vec::new() }
     }
 
     fn ingest(&mut self, upload: Upload) -> UploadOutcome {
         match self.holds {
             Holds::Everything => {}
             Holds::WhatStays => self.state.trim(),
-            Holds::Nothing => self.state = DeviceState::default(),
+            Holds::Nothing => self.state = LoadedDevice::default(),
         }
         self.wanted.clear();
         loop {
@@ -385,11 +385,11 @@ fn refused_upload_asks_for_no_more_than_its_key() {
 #[test]
 fn counter_of_an_earlier_key_does_not_count() {
     let mut engine = Engine::new(Holds::Nothing);
-    engine.rows.link = LinkState {
+    engine.rows.link = LoadedLink {
         generation: KeyGeneration(1),
         counter: Counter(1_000),
         digest: Some([1; 32]),
-        ..LinkState::default()
+        ..LoadedLink::default()
     };
     engine.stored(upload(1, vec![block(id(1, 1), (0, 5, 0, GOOD))]));
     let link = &engine.rows.link;
@@ -436,7 +436,7 @@ fn batch_whose_time_has_expired_is_known_by_its_edges_after_a_reset() {
         engine.rows.key.first_epoch = BootEpoch(10);
         engine.rows.key.forgotten = (KeyGeneration(1), BootEpoch(9));
         let (power, counter) = edges;
-        engine.rows.expired.insert(id(3, 5), StoredBatch::Expired { power, counter });
+        engine.rows.expired.insert(id(3, 5), BatchLookup::Expired { power, counter });
         let receipt = engine.stored(upload(1, vec![one()]));
         let expected = if is_known { (1, 0) } else { (0, 1) };
         assert_eq!((receipt.duplicates, receipt.stored.len()), expected);

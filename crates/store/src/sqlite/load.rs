@@ -22,8 +22,8 @@ use crate::ids::LocalDate;
 use crate::ingest::{InverterWants, Wants};
 use crate::latest::Latest;
 use crate::loaded::{
-    Announced, Around, BlockName, DeviceState, IdSpan, Inverter, KeyState, LinkState, Place,
-    StoredBatch,
+    Announced, Around, BatchLookup, BlockName, IdSpan, Inverter, KeyState, LoadedDevice,
+    LoadedLink, Place,
 };
 use crate::received_set::Received;
 use crate::retention::{Expired, Resolution};
@@ -35,7 +35,7 @@ pub(super) fn load(
     db: &Connection,
     device: DeviceNumber,
     wants: &Wants,
-    state: &mut DeviceState,
+    state: &mut LoadedDevice,
 ) -> Result<(), StoreError> {
     if let Some(generation) = wants.device {
         load_device(db, device, generation, state)?;
@@ -118,7 +118,7 @@ fn load_device(
     db: &Connection,
     device: DeviceNumber,
     generation: KeyGeneration,
-    state: &mut DeviceState,
+    state: &mut LoadedDevice,
 ) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT device_key.revoked IS NOT NULL AS is_revoked, device_key.first_epoch,
@@ -154,13 +154,13 @@ fn load_device(
         return Ok(());
     }
     let Some(row) = row else {
-        state.link = Some(LinkState::default());
+        state.link = Some(LoadedLink::default());
         return Ok(());
     };
     if row.get_ref("generation")? == ValueRef::Null {
         // A device of the earlier EcoWatt reports its settings before its first message.
         let config = configuration::report(row)?;
-        state.link = Some(LinkState { config, ..LinkState::default() });
+        state.link = Some(LoadedLink { config, ..LoadedLink::default() });
         return Ok(());
     }
     if let Some(epoch) = row.get::<_, Option<u32>>("received_epoch")? {
@@ -202,9 +202,9 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<KeyState>> {
     Ok(Some(KeyState { is_revoked, first_epoch, forgotten }))
 }
 
-fn link(row: &Row<'_>) -> rusqlite::Result<LinkState> {
+fn link(row: &Row<'_>) -> rusqlite::Result<LoadedLink> {
     let reported = blob(row, "reported")?;
-    Ok(LinkState {
+    Ok(LoadedLink {
         generation: KeyGeneration(row.get("generation")?),
         counter: Counter(count(row, "counter")?),
         digest: row.get("digest")?,
@@ -267,7 +267,7 @@ fn load_span(
     device: DeviceNumber,
     generation: KeyGeneration,
     end: BootEpoch,
-    state: &DeviceState,
+    state: &LoadedDevice,
 ) -> Result<Option<IdSpan>, StoreError> {
     let ends = |epoch, received: &Received| {
         let id = |sequence| BatchId { epoch, sequence: Sequence(sequence) };
@@ -305,7 +305,7 @@ fn load_batch(
     db: &Connection,
     device: DeviceNumber,
     name: &BlockName,
-) -> Result<StoredBatch, StoreError> {
+) -> Result<BatchLookup, StoreError> {
     let BlockName { source, first, id } = name;
     let alone = db
         .prepare_cached(
@@ -321,15 +321,15 @@ fn load_batch(
         None => pack::find_bytes(db, (device, *source), (*first, *id))?,
     };
     if let Some(bytes) = found {
-        return Ok(StoredBatch::Held(bytes));
+        return Ok(BatchLookup::Held(bytes));
     }
     let expired = retention::list(db, device)?;
     let is_of = |of: &Expired| of.source == *source && of.resolution == Resolution::Samples;
     if !expired.iter().any(|of| is_of(of) && *first < of.before) {
-        return Ok(StoredBatch::Absent);
+        return Ok(BatchLookup::Absent);
     }
     let inverter = (device, *source);
-    Ok(StoredBatch::Expired {
+    Ok(BatchLookup::Expired {
         power: row_pack::find_power(db, inverter, (*first, *id))?,
         counter: row_pack::find_counter(db, inverter, *id)?,
     })

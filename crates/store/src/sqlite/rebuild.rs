@@ -13,7 +13,7 @@ use super::{block, load, newest_edges, state_cache, unpack};
 use crate::StoreError;
 use crate::batch_summary::Summary;
 use crate::ingest::{Changes, replay};
-use crate::loaded::DeviceState;
+use crate::loaded::LoadedDevice;
 use crate::telemetry::{Block, Rebuilt, TimeRange};
 use crate::upload::{NewBlock, TimeQuality};
 use older::Floor;
@@ -116,7 +116,7 @@ fn make(
         )?
         .query_map([device.0], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut state = DeviceState::default();
+    let mut state = LoadedDevice::default();
     let mut rebuilt = Rebuilt::default();
     let always = TimeRange { from: UnixMs(i64::MIN), to: UnixMs(i64::MAX) };
     for source in sources.into_iter().map(SourceNumber) {
@@ -149,7 +149,7 @@ fn make(
 fn take(
     db: &Connection,
     device: DeviceNumber,
-    state: &mut DeviceState,
+    state: &mut LoadedDevice,
     block: &NewBlock,
 ) -> Result<Changes, StoreError> {
     for _ in 0..ROUNDS_MAX {

@@ -17,7 +17,7 @@ use crate::StoreError;
 use crate::configuration::ConfigReport;
 use crate::ingest::{Changes, GapChange};
 use crate::limits::STATES_BYTES_MAX;
-use crate::loaded::{DeviceState, Inverter, LinkState};
+use crate::loaded::{Inverter, LoadedDevice, LoadedLink};
 use crate::received_set::Received;
 
 /// The held states, and their changes that are not in the database yet.
@@ -34,7 +34,7 @@ pub(super) struct StateCache {
 
 #[derive(Debug, Default)]
 struct CachedState {
-    state: DeviceState,
+    state: LoadedDevice,
     weight: usize,
     /// The last group that used it.
     used: Option<u64>,
@@ -42,7 +42,7 @@ struct CachedState {
 
 impl StateCache {
     /// Returns a device's state with the parts that are held.
-    pub(super) fn state(&mut self, device: DeviceNumber) -> &mut DeviceState {
+    pub(super) fn state(&mut self, device: DeviceNumber) -> &mut LoadedDevice {
         let held = self.held.entry(device).or_default();
         if held.used != Some(self.group) {
             held.used = Some(self.group);
@@ -123,7 +123,7 @@ impl StateCache {
 pub(super) fn write(
     db: &Connection,
     device: DeviceNumber,
-    state: &DeviceState,
+    state: &LoadedDevice,
     changes: Changes,
 ) -> Result<(), StoreError> {
     Write::prepare(db)?.device(db, device, state, changes)
@@ -211,7 +211,7 @@ impl<'a> Write<'a> {
         &mut self,
         db: &Connection,
         device: DeviceNumber,
-        state: &DeviceState,
+        state: &LoadedDevice,
         changes: Changes,
     ) -> Result<(), StoreError> {
         for stream in changes.streams {
@@ -309,7 +309,7 @@ impl<'a> Write<'a> {
     fn state(
         &mut self,
         device: DeviceNumber,
-        link: &LinkState,
+        link: &LoadedLink,
         received: Option<(&(BootEpoch, KeyGeneration), &Received)>,
     ) -> Result<(), StoreError> {
         let counter = signed(link.counter.0);

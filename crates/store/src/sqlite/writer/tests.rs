@@ -6,7 +6,7 @@ use super::*;
 use crate::energy::EnergySums;
 use crate::energy_counter::{CounterBatch, energy_of};
 use crate::ingest::{InverterWants, Wants};
-use crate::loaded::DeviceState;
+use crate::loaded::LoadedDevice;
 use crate::rollup::{Day, Quarter};
 use crate::sorted_map::SortedMap;
 use crate::{
@@ -123,7 +123,7 @@ fn others<K: Ord + Copy, V>(held: &SortedMap<K, V>) -> Vec<K> {
 }
 
 /// What the database answers for what is held.
-fn loaded_again(writer: &mut Writer, held: &DeviceState) -> DeviceState {
+fn loaded_again(writer: &mut Writer, held: &LoadedDevice) -> LoadedDevice {
     let mut wants = Wants {
         device: held.key.map(|(generation, _)| generation),
         received: others(&held.received),
@@ -135,7 +135,7 @@ fn loaded_again(writer: &mut Writer, held: &DeviceState) -> DeviceState {
             InverterWants { row: true, days: others(&inverter.days), ..InverterWants::default() },
         );
     }
-    let mut state = DeviceState::default();
+    let mut state = LoadedDevice::default();
     load(writer.connection(), DeviceNumber(DEVICE), &wants, &mut state).unwrap();
     state
 }
