@@ -187,6 +187,7 @@ fn fleet(root: &Root, rest: &[String]) -> Result<()> {
     let mut simulate = cargo(root);
     simulate.args(["run", "--quiet", "--release", "--package", "ecowatt", "--", "simulate"]);
     simulate.args(["--devices", "20", "--days", "3", "--sample-s", "5", "--faults", "high"]);
+    simulate.args(["--templates-min", "120", "--commands-min", "30"]);
     if rest.is_empty() {
         simulate.args(["--minutes", "10"]);
     }

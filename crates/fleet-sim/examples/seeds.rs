@@ -13,13 +13,14 @@ use ecowatt_fleet_sim::scenario::{FaultLevel, START, Scenario};
 use ecowatt_fleet_sim::{Invariant, Threads, run};
 
 const OF_SETTINGS: [Invariant; 2] = [Invariant::ReportedNeverFalls, Invariant::SettingsArrive];
-const OF_COMMANDS: [Invariant; 6] = [
+const OF_COMMANDS: [Invariant; 7] = [
     Invariant::CommandIsOrdered,
     Invariant::CommandOnce,
     Invariant::CommandInTime,
     Invariant::CommandEnds,
     Invariant::CommandEndsTruly,
     Invariant::LimitIsAsOrdered,
+    Invariant::UrgentGoesFirst,
 ];
 
 #[expect(clippy::print_stdout, reason = "the output is its purpose")]

@@ -23,6 +23,8 @@ pub(crate) const SWARM: u64 = 1 << 44;
 pub(crate) const TEMPLATES: u64 = 1 << 45;
 /// The operator of commands.
 pub(crate) const COMMANDS: u64 = 1 << 46;
+/// Writes that the first device's inverters ignore; the others follow by index.
+pub(crate) const IGNORED_WRITES: u64 = 1 << 47;
 /// The shortest way between devices and server.
 pub(crate) const LATENCY: u64 = u64::MAX;
 

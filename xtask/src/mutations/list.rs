@@ -800,4 +800,27 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         breaks: "TemplateIsFollowed",
         seed: 1,
     },
+    Mutation {
+        name: "commands are sent in the order in which they were made",
+        file: "crates/store/src/command/step.rs",
+        changes: &[(
+            "        ready.sort_by_key(|held| Reverse(held.priority));
+",
+            "        ready.sort_by_key(|held| held.number.0);
+",
+        )],
+        breaks: "UrgentGoesFirst",
+        seed: 1,
+    },
+    Mutation {
+        name: "a confirmed write is not read back",
+        file: "crates/device/src/errand.rs",
+        changes: &[(
+            "            WriteResult::Confirmed if is_readable => None,
+",
+            "",
+        )],
+        breaks: "LimitIsAsOrdered",
+        seed: 1,
+    },
 ];

@@ -71,9 +71,10 @@ impl Commands {
     pub(crate) fn started(&mut self, epoch: BootEpoch) {
         self.epoch = epoch;
         for received in self.received.values_mut() {
-            // Of a restart, that is all that was ordered, even if it came by a power cut.
+            // Of a restart, that is all that was ordered, even if it came by a power cut; what a
+            // factory reset does besides is judged by the settings that the device reports.
             received.is_restarted |=
-                received.order.kind == kind::RESTART && received.accepted_in.is_some();
+                kind::ends_epoch(received.order.kind) && received.accepted_in.is_some();
         }
     }
 
@@ -232,7 +233,7 @@ impl Commands {
     /// Notes that the device asks for the end of its epoch, which no other command may do.
     pub(crate) fn ending(&mut self, id: Option<CommandId>, time: OwnTime) -> Result<(), Broken> {
         let received = id.and_then(|id| Some((id, self.received.get_mut(&id)?)));
-        match received.filter(|(_, received)| received.order.kind == kind::RESTART) {
+        match received.filter(|(_, received)| kind::ends_epoch(received.order.kind)) {
             Some((id, received)) => received.execute(id, time, 0),
             None => {
                 let detail = format!("the epoch ends, which {id:?} does not ask for");
@@ -279,6 +280,7 @@ fn order(command: &Command<'_>) -> CommandOrder {
         CommandAction::Upload => (kind::UPLOAD, String::new()),
         CommandAction::Diagnose => (kind::DIAGNOSE, String::new()),
         CommandAction::Restart => (kind::RESTART, String::new()),
+        CommandAction::FactoryReset => (kind::FACTORY_RESET, String::new()),
         CommandAction::Reboot => (kind::REBOOT, String::new()),
         CommandAction::ClearFault => (kind::CLEAR_FAULT, String::new()),
         CommandAction::LimitPower { permille } => {

@@ -16,6 +16,12 @@ pub(crate) mod kind {
     pub(crate) const RESTART: u8 = 8;
     pub(crate) const REBOOT: u8 = 9;
     pub(crate) const CLEAR_FAULT: u8 = 10;
+    pub(crate) const FACTORY_RESET: u8 = 11;
+
+    /// Returns whether such a command ends the epoch of its device.
+    pub(crate) fn ends_epoch(kind: u8) -> bool {
+        matches!(kind, RESTART | FACTORY_RESET)
+    }
 
     /// Returns whether such a command writes to an inverter.
     pub(crate) fn writes(kind: u8) -> bool {
@@ -29,6 +35,9 @@ pub(crate) struct Ordered {
     pub(crate) device: DeviceNumber,
     pub(crate) key: String,
     pub(crate) order: CommandOrder,
+    pub(crate) priority: u8,
+    /// When a request was answered for the first time.
+    pub(crate) made: Option<UnixMs>,
     pub(crate) not_before: Option<UnixMs>,
     /// The deadline of each request: it counts from the server's clock. No other order of the device
     /// has one of them, so that a command on the wire, which has no key, belongs to one order.

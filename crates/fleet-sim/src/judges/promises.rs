@@ -80,6 +80,8 @@ pub enum Invariant {
     /// A command is begun before its deadline and not before its time, by a clock that the server has
     /// confirmed.
     CommandInTime,
+    /// Of commands that were ordered at the same time, the more urgent ones are sent first.
+    UrgentGoesFirst,
     /// Every command has ended an hour after its deadline.
     CommandEnds,
     /// A command's end is the truth: it succeeded only if it was executed, it failed, expired or was

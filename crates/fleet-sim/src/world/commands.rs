@@ -55,7 +55,6 @@ pub(crate) enum CommandAct {
 /// An order, and what its requests say.
 struct Plan {
     ordered: Ordered,
-    priority: u8,
     valid_ms: u64,
     requests: u32,
     number: Option<CommandNumber>,
@@ -140,7 +139,7 @@ impl CommandOperator {
     pub(crate) fn request(&mut self, index: usize, shown: UnixMs) -> NewCommand {
         let plan = &mut self.plans[index];
         plan.requests += 1;
-        let Ordered { device, key, order, not_before, deadlines, .. } = &mut plan.ordered;
+        let Ordered { device, key, order, priority, not_before, deadlines, .. } = &mut plan.ordered;
         let begin = not_before.unwrap_or(shown);
         let mut deadline = after(begin, plan.valid_ms);
         // All requests of an order have the same time from begin to deadline.
@@ -153,7 +152,7 @@ impl CommandOperator {
         NewCommand {
             device: *device,
             order: order.clone(),
-            priority: plan.priority,
+            priority: *priority,
             not_before: *not_before,
             deadline,
             key: Some(key.clone()),
@@ -171,6 +170,7 @@ impl CommandOperator {
         let before = plan.ordered.answer;
         plan.ordered.answer = match answer {
             Some(Ok(created)) => {
+                plan.ordered.made.get_or_insert(now);
                 let number = *plan.number.get_or_insert(created.command.number);
                 if number == created.command.number {
                     OrderAnswer::Made
@@ -261,12 +261,13 @@ impl CommandOperator {
                 device,
                 key: format!("{:016x}", random.draw()),
                 order,
+                priority: u8::try_from(priority).unwrap_or(0),
+                made: None,
                 not_before,
                 deadlines: Vec::new(),
                 answer: OrderAnswer::Nothing,
                 cancel: Cancel::No,
             },
-            priority: u8::try_from(priority).unwrap_or(0),
             valid_ms: random.waiting_ms(VALID_MEAN_MS).clamp(VALID_MIN_MS, VALID_MAX_MS),
             requests: 0,
             number: None,
@@ -281,7 +282,10 @@ impl CommandOperator {
             0..=2 => plain(kind::UPLOAD),
             3 => plain(kind::CLEAR_FAULT),
             4 => CommandOrder { source: Some(SourceNumber(0)), ..plain(kind::CLEAR_FAULT) },
-            5 => plain(kind::RESTART),
+            5 => plain(match random.below(4) {
+                0 => kind::FACTORY_RESET,
+                _ => kind::RESTART,
+            }),
             6 => plain(if random.happens(500_000) { kind::DIAGNOSE } else { kind::REBOOT }),
             7..=12 => self.write(),
             _ => {

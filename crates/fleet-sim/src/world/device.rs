@@ -32,6 +32,7 @@ use crate::judges::promises::Invariant;
 use crate::plant::Plants;
 use crate::random::Random;
 use crate::scenario::{FaultLevel, START, Scenario};
+use crate::streams;
 use crate::time::{FAR, after};
 use crate::trace::{Trace, What};
 use crate::world::disk::Disk;
@@ -103,6 +104,8 @@ pub(crate) struct Device {
     random: Random,
     disk: Disk,
     medium: Medium,
+    /// Draws when inverters ignore writes, if there are any.
+    ignored_writes: Option<Random>,
     lines: Vec<Line>,
     setups: Vec<SourceSetup>,
     spool_bytes: u64,
@@ -199,6 +202,9 @@ impl Device {
             random,
             disk,
             medium: Medium::new(scenario.seed, index, weights, first_start),
+            ignored_writes: scenario
+                .commands_every
+                .map(|_| Random::new(scenario.seed, streams::IGNORED_WRITES + u64::from(index))),
             lines,
             setups,
             spool_bytes,

@@ -108,6 +108,7 @@ pub(super) fn check(
         let detail = format!("the requests of {} made several commands", order.key);
         broken.push((Invariant::CommandIsOrdered, detail));
     }
+    check_urgency(ordered, &commands, &mut broken);
     for (id, received) in &commands.received {
         counts.executed += u64::from(received.executions);
         if !ordered.iter().any(|order| is_received(received, order)) {
@@ -117,6 +118,36 @@ pub(super) fn check(
     }
     for (invariant, detail) in broken {
         judge.violate(end, invariant, detail);
+    }
+}
+
+/// Checks that of two orders that were made at the same instant the more urgent one was sent first:
+/// numbers on the wire grow in the order of sending.
+fn check_urgency(ordered: &[Ordered], commands: &Commands, broken: &mut Vec<(Invariant, String)>) {
+    let number = |order: &Ordered| {
+        let mut received = commands.received.iter();
+        received.find(|(_, received)| is_received(received, order)).map(|(id, _)| *id)
+    };
+    for (at, first) in ordered.iter().enumerate() {
+        let is_paired = |other: &&Ordered| {
+            other.made == first.made && other.not_before.is_none() && other.deadlines.len() == 1
+        };
+        if first.made.is_none() || !is_paired(&first) {
+            continue;
+        }
+        // Those of one instant were ordered one after the other.
+        let others = ordered.iter().skip(at + 1).take_while(|other| other.made == first.made);
+        for other in others.filter(is_paired) {
+            let (Some(one), Some(two)) = (number(first), number(other)) else { continue };
+            if (first.priority > other.priority) != (one < two) && first.priority != other.priority
+            {
+                let detail = format!(
+                    "{one} of priority {} and {two} of {} are numbered in the wrong order",
+                    first.priority, other.priority
+                );
+                broken.push((Invariant::UrgentGoesFirst, detail));
+            }
+        }
     }
 }
 

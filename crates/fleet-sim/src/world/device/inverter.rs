@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ecowatt_codec::TimeBase;
 use ecowatt_device::{CompletedRead, ReadResult, Sample, WriteResult, limits};
+use ecowatt_inverter_sim::fault::{FaultSpec, Kind};
 use ecowatt_model::{BootEpoch, CommandId, Mark, MonoMs, SourceNumber, UnixMs};
 use ecowatt_node::SourceSetup;
 use ecowatt_profile::{Read, Write};
@@ -290,6 +291,13 @@ impl Line {
     pub(super) fn disturb(&mut self, now: UnixMs, random: &mut Random) {
         self.calm_at = None;
         self.bus.disturb(random, now, &self.weights);
+    }
+
+    /// Lets the inverter confirm writes that it does not carry out, until its faults end.
+    pub(super) fn ignore_writes(&mut self, now: UnixMs) {
+        let spec = FaultSpec { probability: 0.7, ..FaultSpec::always(Kind::WriteIgnored) };
+        // A full list of faults is trouble enough.
+        let _ = self.bus.add_fault(&spec, now);
     }
 
     /// Stops misreadings: from here on the inverter answers what it holds.

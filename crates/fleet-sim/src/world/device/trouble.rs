@@ -19,6 +19,9 @@ pub(super) enum Relief {
     Inverters,
 }
 
+/// In millionths: how often a disturbed inverter ignores writes as well, if there are commands.
+const WRITES_IGNORED: u32 = 300_000;
+
 const HOUR_MS: u64 = 60 * 60_000;
 /// How long modems are late.
 const MODEM_LATE_MS: u64 = 12 * HOUR_MS;
@@ -74,6 +77,11 @@ impl Device {
                 self.counts.inverter_disturbed += 1;
                 for line in &mut self.lines {
                     line.disturb(now, &mut self.random);
+                    if let Some(random) = &mut self.ignored_writes
+                        && random.happens(WRITES_IGNORED)
+                    {
+                        line.ignore_writes(now);
+                    }
                 }
                 self.relieve_after(now, fault, Relief::Inverters);
                 self.judge.trace.note(now, What::Trouble("inverter is disturbed"));
