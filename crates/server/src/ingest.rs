@@ -20,6 +20,7 @@ mod local_day;
 mod original;
 mod original_calls;
 mod original_packets;
+mod original_remarks;
 mod quota;
 mod rebuild;
 mod sender;
@@ -48,6 +49,7 @@ use original::Original;
 
 pub(crate) use original::{TakenUpload, Unproven, UploadError};
 pub(crate) use original_calls::OriginalCalls;
+pub(crate) use original_remarks::{DIAGNOSTICS_BYTES_MAX, PowerReport, Recovery, plain_text};
 pub use rebuild::{RebuildError, rebuild};
 
 /// Why a message got no reply. The sender does not learn the reason.
@@ -236,7 +238,8 @@ impl Ingest {
         id: &str,
         body: &[u8],
     ) -> Result<TakenUpload, UploadError> {
-        let taken = self.original.take(&self.intake, id, body).await;
+        let remarks = &self.original_calls.remarks;
+        let taken = self.original.take(&self.intake, remarks, id, body).await;
         let outcome = match &taken {
             Ok(_) => "stored",
             Err(UploadError::Unproven(Unproven::Replay { .. } | Unproven::UsedNonce)) => "stale",

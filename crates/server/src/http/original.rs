@@ -9,7 +9,11 @@ mod command_fields;
 mod commands;
 mod config;
 mod config_change;
+mod devices;
 mod extract;
+mod ota;
+mod power;
+mod reports;
 mod upload;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -26,6 +30,16 @@ pub(super) fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(config::report_original_config))
         .routes(routes!(commands::take_original_command))
         .routes(routes!(commands::report_original_result))
+        .routes(routes!(devices::register_original))
+        .routes(routes!(ota::find_original_update_sessions))
+        .routes(routes!(ota::check_original_update))
+        .routes(routes!(ota::begin_original_update))
+        .routes(routes!(ota::find_original_update_chunk))
+        .routes(routes!(ota::report_original_update_progress))
+        .routes(routes!(ota::report_original_update))
+        .routes(routes!(power::report_original_energy))
+        .routes(routes!(reports::report_original_recovery))
+        .routes(routes!(reports::report_original_diagnostics))
 }
 
 /// Routes for operators who may read.
@@ -35,6 +49,10 @@ pub(super) fn read_routes() -> OpenApiRouter<App> {
         .routes(routes!(commands::find_original_command))
         .routes(routes!(commands::list_original_commands))
         .routes(routes!(commands::find_original_command_statistics))
+        .routes(routes!(devices::list_originals))
+        .routes(routes!(power::find_original_energy))
+        .routes(routes!(reports::find_original_recoveries))
+        .routes(routes!(reports::find_original_diagnostics))
 }
 
 /// Routes for operators who may change things.

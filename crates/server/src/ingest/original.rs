@@ -22,6 +22,7 @@ use super::IngestError;
 use super::delivery::{Delivery, Report};
 use super::intake::Intake;
 use super::original_packets::{Content, Kept, LAYOUT, NoPackets, STREAM, TakenPackets};
+use super::original_remarks::{OriginalRemarks, Remarks};
 use super::quota::Account;
 use super::sender::{Proof, Sender};
 use super::streams::Announcement;
@@ -104,6 +105,7 @@ impl Original {
     pub(super) async fn take(
         &self,
         intake: &Intake,
+        remarks: &OriginalRemarks,
         id: &str,
         body: &[u8],
     ) -> Result<TakenUpload, UploadError> {
@@ -140,10 +142,14 @@ impl Original {
         let sender = Arc::new(self.sender(&now).await?);
         let proof = Proof { counter: envelope.counter(), digest: Sha256::digest(body).into() };
         let mut delivery = Delivery::begin(sender, proof, received_at, body.len())?;
-        fill(&mut delivery, taken, &now);
+        fill(&mut delivery, taken, &now, remarks.take_new(device));
         delivery.memory = Some(kept.to_bytes());
         match intake.accept(delivery).await {
             Ok(_) => Ok(answer),
+            Err(error) if !matches!(error, IngestError::Stale | IngestError::UnknownKey) => {
+                remarks.keep(device);
+                Err(error.into())
+            }
             // Another process of the server was faster, or the key was revoked meanwhile.
             Err(IngestError::Stale) => {
                 Err(Unproven::Replay { nonce: envelope.nonce, last: envelope.nonce.into() }.into())
@@ -172,16 +178,24 @@ impl Original {
     }
 }
 
-fn fill(delivery: &mut Delivery, taken: TakenPackets, found: &OriginalDevice) {
+fn fill(
+    delivery: &mut Delivery,
+    taken: TakenPackets,
+    found: &OriginalDevice,
+    remarks: Option<Remarks>,
+) {
     let layout = LAYOUT.cbor.clone();
     delivery.streams.push(Announcement { number: STREAM, source: INVERTER, layout });
     delivery.batches = taken.batches;
     delivery.reports.push(Report::Boot(found.key.first_epoch));
     let online = InverterReport { source: INVERTER, state: InverterState::Online };
     let inverters = (taken.samples > 0).then(|| vec![online]);
-    let name = || "last_refused_packet".to_owned();
-    let diagnostics = taken.refusal.map(|value| vec![Diagnostic { name: name(), value }]);
-    let report = DeviceReport { inverters, diagnostics, ..DeviceReport::default() };
+    let refused = taken.refusal.map(|reason| Diagnostic::new("last_refused_packet", reason));
+    let firmware = remarks.as_ref().and_then(|remarks| remarks.firmware.clone());
+    let remarks = remarks.map(|remarks| remarks.values()).unwrap_or_default();
+    let diagnostics: Vec<_> = remarks.into_iter().chain(refused).collect();
+    let diagnostics = (!diagnostics.is_empty()).then_some(diagnostics);
+    let report = DeviceReport { firmware, inverters, diagnostics, ..DeviceReport::default() };
     delivery.reports.push(Report::Status(report));
 }
 

@@ -14,6 +14,7 @@ use ecowatt_store::{
     ConfigState, DeviceConfig, ReportedConfig, Settings, Store, StoreError, UnprovenCall,
 };
 
+use super::original_remarks::{OriginalRemarks, Remarks};
 use crate::command::OriginalAction;
 use crate::desired::OriginalOffer;
 use crate::limits::ORIGINAL_DEVICES_HELD_MAX;
@@ -40,11 +41,12 @@ pub(crate) struct OriginalCalls {
     /// The generation that each device was answered last. It is forgotten with the process; the
     /// device then gets its settings once more.
     offered: Mutex<HashMap<Caller, ConfigGeneration>>,
+    pub(crate) remarks: OriginalRemarks,
 }
 
 impl OriginalCalls {
     pub(crate) fn new(store: Store, clock: Clock, live: Live) -> Self {
-        Self { store, clock, live, offered: Mutex::default() }
+        Self { store, clock, live, offered: Mutex::default(), remarks: OriginalRemarks::default() }
     }
 
     /// Returns the settings of a device; the defaults if there is no such device.
@@ -170,6 +172,21 @@ impl OriginalCalls {
             outcome: CommandOutcome::default(),
         };
         Ok(self.call(caller, CallAbout::Result(result)).await?.is_some())
+    }
+
+    /// Notes what a device says of itself, if there is such a device.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn note(
+        &self,
+        id: &str,
+        note: impl FnOnce(&mut Remarks),
+    ) -> Result<(), StoreError> {
+        if let Some((device, _)) = self.find(id).await? {
+            self.remarks.note(device, note);
+        }
+        Ok(())
     }
 
     async fn find(&self, id: &str) -> Result<Option<Caller>, StoreError> {

@@ -11,16 +11,26 @@ use crate::rig::device::TestDevice;
 use crate::rig::world::World;
 
 /// Operations that are answered at the devices' address. A new one must be added here.
-const FOR_DEVICES: [&str; 9] = [
+const FOR_DEVICES: [&str; 19] = [
     "get /commands/{id}/poll",
     "get /config/{id}",
     "get /health",
+    "get /ota/check/{id}",
+    "get /ota/chunk/{id}",
+    "get /ota/status",
     "post /aggregated/{id}",
     "post /commands/{id}/result",
     "post /config/{id}/acknowledge",
     "post /config/{id}/current",
+    "post /devices",
+    "post /diagnostics/{id}",
+    "post /fault/recovery",
     "post /link",
     "post /link/enrol",
+    "post /ota/initiate/{id}",
+    "post /ota/{id}/complete",
+    "post /ota/{id}/progress",
+    "post /power/energy/{id}",
 ];
 
 async fn world() -> World {

@@ -20,6 +20,7 @@ mod log;
 mod misread;
 mod original;
 mod original_calls;
+mod original_day;
 mod pages;
 mod rebuild;
 mod recovery;

@@ -291,3 +291,60 @@ async fn unknown_device_and_bad_bodies_get_the_originals_answers() {
     let answer = world.send("POST", "/config/ESP32_001/current", &plain, "{}").await;
     assert_eq!(answer.json()["error"], "Content-Type must be application/json");
 }
+
+#[tokio::test]
+async fn start_of_a_device_is_answered_and_what_it_says_is_stored_with_its_next_upload() {
+    let world = World::start().await;
+    let device = enrol(&world, ID, KEY).await;
+    let energy = r#"{"device_id":"ESP32_001","timestamp":1795248000000,"power_management":{"enabled":false,
+        "techniques":"0x08","avg_current_ma":nan,"energy_saved_mah":-nan,"peripheral_savings_mah":0.63,
+        "uptime_ms":5,"high_perf_ms":5,"normal_ms":0,"low_power_ms":0,"sleep_ms":0}}"#;
+    let recovery = r#"{"device_id":"ESP32_001","timestamp":1795248000,"fault_type":"crc_error",
+        "recovery_action":"retry_read","success":true,"details":"recovered","retry_count":1}"#;
+    let registration = r#"{"device_id":"ESP32_001","device_name":"a","firmware_version":"1.3.4",
+        "location":"Default Location","description":"EcoWatt Energy Monitor"}"#;
+    let complete = r#"{"version":"1.3.5","status":"success","timestamp":1795248000}"#;
+    for (method, path, body, status) in [
+        ("GET", "/ota/status", "", 200),
+        ("POST", "/devices", registration, 200),
+        ("POST", "/ota/ESP32_001/complete", complete, 200),
+        ("GET", "/ota/check/ESP32_001?version=1.3.5", "", 200),
+        ("POST", "/ota/initiate/ESP32_001", r#"{"firmware_version":"2"}"#, 400),
+        ("GET", "/ota/chunk/ESP32_001?version=2&chunk=0", "", 400),
+        ("POST", "/ota/ESP32_001/progress", r#"{"phase":"failed","progress":3}"#, 200),
+        ("POST", "/power/energy/ESP32_001", energy, 201),
+        ("POST", "/power/energy/ESP32_001", r#"{"power_management":{}}"#, 400),
+        ("POST", "/power/energy/ESP32_001", "{", 400),
+        ("POST", "/fault/recovery", recovery, 200),
+        ("POST", "/fault/recovery", "{}", 400),
+        ("POST", "/diagnostics/ESP32_001", r#"{"free_heap":50000,"wifi_rssi":-61}"#, 201),
+        ("POST", "/diagnostics/ESP32_001", "[]", 400),
+        // A device that is not enrolled is answered alike.
+        ("POST", "/ota/stranger/complete", complete, 200),
+        ("POST", "/power/energy/stranger", energy, 201),
+    ] {
+        let answer = world.send(method, path, &[JSON], body).await;
+        assert_eq!(answer.status, status, "{path} {}", answer.text());
+    }
+    let checked = call(&world, "GET", "/ota/check/ESP32_001", &Value::Null).await.json();
+    assert_eq!(checked["update_available"], false);
+    let shown = world.get_json(&format!("/api/v1/devices/{device}")).await;
+    assert_eq!(shown["last_seen"], Value::Null, "nothing of it was a message");
+    let now = Clock::system().now().0;
+    let body = envelope(KEY, 1, &upload(now, now - 5000, &packet(), &json!([0, 1, 9]), 1));
+    assert_eq!(send(&world, ID, &body).await.status, 200);
+    let shown = world.get_json(&format!("/api/v1/devices/{device}")).await;
+    assert_eq!(shown["firmware"], "1.3.5", "{shown}");
+    let text = shown["diagnostics"].to_string();
+    for expected in ["faults_recovered", "crc_error", "-61", "uptime_ms"] {
+        assert!(text.contains(expected), "{expected} {text}");
+    }
+    let ask = async |path: &str| ask(&world, "GET", path, &Value::Null).await.json();
+    assert_eq!(ask("/fault/recovery/ESP32_001").await["statistics"]["successful"], 1);
+    let reports = ask("/power/energy/ESP32_001").await;
+    assert_eq!(reports["reports"][0]["avg_current_ma"], Value::Null);
+    assert_eq!(reports["reports"][0]["techniques"], "0x08");
+    assert_eq!(ask("/diagnostics/ESP32_001").await["diagnostics"][0]["free_heap"], 50_000);
+    let listed = ask("/devices").await;
+    assert_eq!((&listed["count"], &listed["devices"][0]["device_id"]), (&json!(1), &json!(ID)));
+}

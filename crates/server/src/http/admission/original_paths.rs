@@ -12,23 +12,36 @@ pub(super) enum Caller {
 }
 
 /// First parts of its paths. `/health` is the server's own.
-const FIRST: [&str; 3] = ["aggregated", "commands", "config"];
+const FIRST: [&str; 8] =
+    ["aggregated", "commands", "config", "devices", "diagnostics", "fault", "ota", "power"];
 
 /// What devices call; `*` stands for any one part.
-const OF_DEVICES: [(Method, &str); 6] = [
+const OF_DEVICES: [(Method, &str); 16] = [
     (Method::POST, "aggregated/*"),
     (Method::GET, "commands/*/poll"),
     (Method::POST, "commands/*/result"),
     (Method::GET, "config/*"),
     (Method::POST, "config/*/acknowledge"),
     (Method::POST, "config/*/current"),
+    (Method::POST, "devices"),
+    (Method::POST, "diagnostics/*"),
+    (Method::POST, "fault/recovery"),
+    (Method::GET, "ota/status"),
+    (Method::GET, "ota/check/*"),
+    (Method::POST, "ota/initiate/*"),
+    (Method::GET, "ota/chunk/*"),
+    (Method::POST, "ota/*/progress"),
+    (Method::POST, "ota/*/complete"),
+    (Method::POST, "power/energy/*"),
 ];
 
 /// Returns who calls a path, if it is one of the original's.
 pub(super) fn caller(method: &Method, path: &str) -> Option<Caller> {
     let path = path.strip_prefix('/')?;
     let first = path.split('/').next()?;
-    if !FIRST.contains(&first) {
+    // Below it are pages of our own.
+    let is_page = path.starts_with("devices/");
+    if is_page || !FIRST.contains(&first) {
         return None;
     }
     let is_of_devices =
