@@ -207,6 +207,8 @@ pub enum CommandFailure {
     NoTime,
     /// The device's memory of accepted commands is full or could not be written.
     Storage,
+    /// A lease holds the inverter's limit; a lower one is another lease.
+    Leased,
 }
 
 /// A command with every state that it had.

@@ -11,6 +11,7 @@ mod config;
 mod device;
 mod error;
 mod event;
+mod lease;
 mod original;
 mod system;
 mod telemetry;
@@ -38,6 +39,7 @@ pub use device::{
 };
 pub use error::{Error, ErrorBody};
 pub use event::{CommandChanged, ConfigChanged, DeviceChanged, EventKind, LiveSample};
+pub use lease::{CreateLease, Lease, LeaseList, LeaseRefusal, LeaseState, LimitCause, LimitChange};
 pub use original::{EnrolOriginal, EnrolledOriginal, OriginalAnswer, OriginalRefusal};
 pub use system::System;
 pub use telemetry::{

@@ -11,11 +11,11 @@ use std::time::Duration;
 use ecowatt_api::{
     AssignTemplate, AssignTemplateToGroup, AssignedTemplate, AuditList, Command, CommandDetail,
     CommandKindList, CommandList, CommandStatistics, ConfigHistory, ConfigTemplate,
-    ConfigTemplateList, CreateClaim, CreateCommand, CreateDevice, CreateTemplate, CreateToken,
-    CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy, EnrolOriginal,
-    EnrolledOriginal, Enrolment, Error as ErrorAnswer, OpenClaim, Resolution, RunningSession,
-    SettingList, Site, System, Telemetry, TemplateHistory, TemplatePreview, Token, UpdateConfig,
-    UpdateDevice, UpdateSite, UpdateTemplate, Updated,
+    ConfigTemplateList, CreateClaim, CreateCommand, CreateDevice, CreateLease, CreateTemplate,
+    CreateToken, CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy,
+    EnrolOriginal, EnrolledOriginal, Enrolment, Error as ErrorAnswer, Lease, LeaseList, OpenClaim,
+    Resolution, RunningSession, SettingList, Site, System, Telemetry, TemplateHistory,
+    TemplatePreview, Token, UpdateConfig, UpdateDevice, UpdateSite, UpdateTemplate, Updated,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -394,6 +394,30 @@ impl Client {
     /// See [`ClientError`].
     pub fn cancel_command(&self, id: &str) -> Result<CommandDetail, ClientError> {
         self.post(&format!("/api/v1/commands/{}/cancel", segment(id)), &())
+    }
+
+    /// Limits the inverters of a device for a time.
+    ///
+    /// # Errors
+    /// If the server refuses or cannot be reached.
+    pub fn create_lease(&self, device: &str, request: &CreateLease) -> Result<Lease, ClientError> {
+        self.post(&format!("/api/v1/devices/{}/leases", segment(device)), request)
+    }
+
+    /// Returns the newest leases of a device and changes of its limits.
+    ///
+    /// # Errors
+    /// If the server refuses or cannot be reached.
+    pub fn list_leases(&self, device: &str) -> Result<LeaseList, ClientError> {
+        self.get(&format!("/api/v1/devices/{}/leases", segment(device)), &[])
+    }
+
+    /// Releases a lease.
+    ///
+    /// # Errors
+    /// If the server refuses or cannot be reached.
+    pub fn release_lease(&self, id: &str) -> Result<Lease, ClientError> {
+        self.post(&format!("/api/v1/leases/{}/release", segment(id)), &())
     }
 
     /// Returns figures on the commands of a device, or of all, that ended in the last hours.

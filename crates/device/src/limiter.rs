@@ -3,6 +3,7 @@
 use core::num::NonZeroU8;
 use core::time::Duration;
 
+use ecowatt_model::lease::FULL_PPM;
 use ecowatt_model::{BootEpoch, LeaseId, MonoMs, SourceNumber, UnixMs};
 use ecowatt_profile::WRITE_REGISTERS_MAX;
 use ecowatt_wire::{CommandFailure, LeaseCause, LimitChange};
@@ -297,13 +298,15 @@ impl Limiter {
         let since = power_ms.saturating_sub(confirmed_ms);
         let is_over = Duration::from_millis(since.into()) >= PROOF_MAX;
         let is_proven = match (self.change.ppm(), rated_w) {
-            (Some(ppm), Some(rated)) => {
-                let rated = u64::from(rated);
-                let limit = rated * u64::from(ppm) / 1_000_000;
+            (None, _) => true,
+            // Without the rated power, nothing but zero can be told apart.
+            (Some(ppm), None) if ppm > 0 => false,
+            (Some(ppm), rated) => {
+                let rated = u64::from(rated.unwrap_or(0));
+                let limit = rated * u64::from(ppm) / u64::from(FULL_PPM);
                 let tolerance = (rated * 4 / 100).max(PROOF_TOLERANCE_MIN_W);
                 u64::try_from(watts).unwrap_or(0) <= limit + tolerance
             }
-            (None, _) | (_, None) => true,
         };
         if is_over || is_proven { self.close() } else { None }
     }

@@ -20,6 +20,7 @@ mod hint;
 mod inverter;
 mod key_file;
 mod keys;
+mod lease;
 mod log;
 mod openapi;
 mod operator;
@@ -72,6 +73,7 @@ enum Command {
     Config(config::ConfigArgs),
     #[command(name = "command")]
     Order(command::CommandArgs),
+    Lease(lease::LeaseArgs),
     Site(site::SiteArgs),
     Telemetry(telemetry::TelemetryArgs),
     Token(token::TokenArgs),
@@ -136,6 +138,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Device(args) => device::run(&args),
         Command::Config(args) => config::run(&args, Clock::system()),
         Command::Order(args) => command::run(&args, Clock::system()),
+        Command::Lease(args) => lease::run(&args),
         Command::Site(args) => site::run(&args),
         Command::Telemetry(args) => telemetry::run(&args),
         Command::Token(args) => threads()?.block_on(token::run(args, Clock::system())),

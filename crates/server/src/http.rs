@@ -23,6 +23,7 @@ mod extract;
 mod gzip;
 mod health;
 mod host;
+mod leases;
 mod link;
 mod listen;
 mod original;
@@ -93,6 +94,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(templates::find_template))
         .routes(routes!(templates::list_template_changes))
         .routes(routes!(commands::list_commands))
+        .routes(routes!(leases::list_leases))
         .routes(routes!(commands::list_command_kinds))
         .routes(routes!(commands::find_command_statistics))
         .routes(routes!(commands::find_command))
@@ -113,6 +115,8 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(template_use::assign_template_to_group))
         .routes(routes!(commands::create_command))
         .routes(routes!(commands::cancel_command))
+        .routes(routes!(leases::create_lease))
+        .routes(routes!(leases::release_lease))
         .routes(routes!(sites::update_site, sites::delete_site))
         .routes(routes!(audit::list_audit))
         .routes(routes!(claims::list_claims))

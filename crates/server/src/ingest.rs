@@ -15,6 +15,7 @@ mod decode;
 mod delivery;
 mod intake;
 mod keyring;
+mod leases;
 mod link;
 mod local_day;
 mod original;

@@ -19,6 +19,7 @@ mod fleet;
 mod history;
 mod http;
 pub mod ingest;
+mod lease;
 pub mod limits;
 pub mod live;
 mod log_limit;

@@ -366,3 +366,10 @@ pub const RETENTION_PAUSE: Duration = Duration::from_millis(50);
 /// How far retention's time may be behind the clock before that is logged. It is behind by an upload
 /// in any case.
 pub const RETENTION_LAG_MAX: Duration = Duration::from_secs(2 * 86_400);
+
+/// Priorities of leases.
+pub const LEASE_PRIORITY_MAX: u8 = 9;
+pub const LEASE_PRIORITY_DEFAULT: u8 = 5;
+
+/// How far ahead a lease may begin, seconds: a year.
+pub const LEASE_AHEAD_MAX_S: i64 = 366 * 86_400;

@@ -16,6 +16,7 @@ use crate::entropy::Entropy;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::ingest::Ingest;
+use crate::lease::Leases;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::waiting_devices::WaitingDevices;
@@ -36,6 +37,7 @@ pub(crate) struct Subjects {
     pub(crate) desired: DesiredConfigs,
     pub(crate) templates: Templates,
     pub(crate) commands: Commands,
+    pub(crate) leases: Leases,
     pub(crate) ingest: Ingest,
 }
 
@@ -54,6 +56,7 @@ impl Subjects {
             desired: DesiredConfigs::new(store.clone(), live.clone(), waiting.clone()),
             templates: Templates::new(store.clone(), live.clone(), waiting.clone()),
             commands: Commands::new(store.clone(), clock, live.clone(), waiting.clone()),
+            leases: Leases::new(store.clone(), live.clone(), waiting.clone()),
             ingest: Ingest::new(
                 store.clone(),
                 clock,

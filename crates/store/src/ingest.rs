@@ -20,6 +20,7 @@ use crate::ids::StreamId;
 use crate::key_streams::KeyStreams;
 use crate::latest::Latest;
 use crate::latest::newness;
+use crate::lease::{self, LeaseReport, LimitChange};
 use crate::loaded::{
     Announced, Around, BatchLookup, BlockName, IdSpan, Inverter, LoadedDevice, LoadedLink, Place,
 };
@@ -96,9 +97,11 @@ pub(crate) fn decide(held: &LoadedDevice, upload: &Upload) -> Result<Decision, B
     let mut epochs = Epochs::of(held, upload, &key)?;
     if is_repeated {
         let pending = pending(held.desired.as_ref(), link.config.as_ref(), generation);
+        let leases = lease::pending(held.leases.as_ref(), link.leases.as_ref(), generation);
+        let leases = leases.map(Box::new);
         let commands = command::on_the_way(commands, upload.received_at);
         let received = epochs.received();
-        let receipt = Receipt { received, pending, commands, ..Receipt::default() };
+        let receipt = Receipt { received, pending, leases, commands, ..Receipt::default() };
         return Ok(Decision::Answer(UploadOutcome::Duplicate(receipt)));
     }
     let mut plan = UploadPlan::default();
@@ -115,6 +118,17 @@ pub(crate) fn decide(held: &LoadedDevice, upload: &Upload) -> Result<Decision, B
     });
     let config = plan.config.as_ref().or(link.config.as_ref());
     plan.receipt.pending = pending(held.desired.as_ref(), config, generation);
+    if let Some(reported) = upload.reported.leases.clone() {
+        plan.leases = Some(LeaseReport {
+            key_generation: generation,
+            received_at: upload.received_at,
+            generation: reported.generation,
+            refused: reported.refused,
+        });
+        plan.limit_changes = reported.changes;
+    }
+    let leases = plan.leases.as_ref().or(link.leases.as_ref());
+    plan.receipt.leases = lease::pending(held.leases.as_ref(), leases, generation).map(Box::new);
     plan.doubtful = epochs.doubtful();
     (plan.lost, plan.received) = (epochs.lost_samples(), epochs.touched());
     plan.join(held, &upload.batches)?;
@@ -140,6 +154,8 @@ pub(crate) struct UploadPlan {
     lost: (u64, u64),
     joins: SortedMap<SourceNumber, Joins>,
     config: Option<ConfigReport>,
+    leases: Option<LeaseReport>,
+    limit_changes: Vec<LimitChange>,
     commands: Commands,
     moved: Vec<Moved>,
 }
@@ -313,6 +329,8 @@ impl UploadPlan {
             lost,
             joins,
             config,
+            leases,
+            limit_changes,
             commands,
             moved,
         } = self;
@@ -331,6 +349,9 @@ impl UploadPlan {
         note_message(link, &mut upload, &changes.blocks, Counted { duplicates, refused, lost });
         changes.config = config.is_some();
         link.config = config.or(link.config.take());
+        changes.leases = leases.is_some();
+        link.leases = leases.or(link.leases.take());
+        changes.limit_changes = limit_changes;
         held.commands = Some(commands);
         changes.commands = moved;
         for (epoch, set) in received {
@@ -451,7 +472,7 @@ fn note_message(link: &mut LoadedLink, upload: &mut Upload, stored: &[NewBlock],
     link.dropped_samples =
         link.dropped_samples.saturating_sub(lost_before).saturating_add(lost_after);
     link.bytes += u64::from(upload.size_bytes);
-    let DeviceReport { firmware, diagnostics, inverters, config: _, results: _ } =
+    let DeviceReport { firmware, diagnostics, inverters, config: _, leases: _, results: _ } =
         std::mem::take(&mut upload.reported);
     link.firmware = firmware.or(link.firmware.take());
     let held = std::mem::take(&mut link.reported);
@@ -475,6 +496,9 @@ pub(crate) struct Changes {
     pub(crate) message: bool,
     /// Whether the device reported its configuration.
     pub(crate) config: bool,
+    /// Whether it reported its leases.
+    pub(crate) leases: bool,
+    pub(crate) limit_changes: Vec<LimitChange>,
     /// Commands that changed their state, in order.
     pub(crate) commands: Vec<Moved>,
 }
@@ -499,6 +523,8 @@ impl Changes {
         self.received.merge(later.received, keep);
         self.message |= later.message;
         self.config |= later.config;
+        self.leases |= later.leases;
+        self.limit_changes.extend(later.limit_changes);
         self.commands.extend(later.commands);
         self.inverters.merge(later.inverters, |held, later| {
             held.quarters.merge(later.quarters, keep);

@@ -21,6 +21,7 @@ mod ingest;
 mod integer_models;
 mod key_streams;
 mod latest;
+mod lease;
 pub mod limits;
 mod loaded;
 mod original;
@@ -68,8 +69,15 @@ pub use fleet::{
     InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
     SiteByName, SiteId, Stream, StreamPoints,
 };
+pub use ids::LayoutId;
+pub use ids::LocalDate;
 pub use ids::{DateRange, LayoutId, LocalDate, PointId, StreamId};
+pub use ids::{PointId, StreamId};
 pub use latest::{Attempt, Reading};
+pub use lease::{
+    DesiredLeases, DeviceLeases, Lease, LeaseError, LeaseReport, LeaseTerms, LimitChange,
+    PowerLimit, RefusedLease, ReportedLeases,
+};
 pub use original::{EnrolOriginal, NamedOriginal, OriginalDevice};
 pub use pack::Pack;
 pub use point::{Point, PointDef};

@@ -107,6 +107,18 @@ pub const LOST_GENERATIONS_MAX: u32 = 1 << 20;
 /// year, some 20 KiB.
 pub const CONFIGURATIONS_KEPT: u32 = 200;
 
+/// Released leases of a device that are kept: one a day for more than half a year.
+pub const RELEASED_LEASES_KEPT: u32 = 200;
+
+/// Leases of a device in one answer.
+pub const LEASES_LISTED_MAX: u32 = 50;
+
+/// Changes of limits of a device that are kept: some 60 KiB. A ramp has ten.
+pub const LIMIT_CHANGES_KEPT: u32 = 1_000;
+
+/// Changes of limits in one answer.
+pub const LIMIT_CHANGES_LISTED_MAX: u32 = 100;
+
 /// Commands of a device that have not ended. At four per message they take it half a minute or more.
 pub const OPEN_COMMANDS_MAX: u32 = 100;
 

@@ -14,6 +14,7 @@ use crate::ids::LocalDate;
 use crate::ids::StreamId;
 use crate::key_streams::KeyStreams;
 use crate::latest::Latest;
+use crate::lease::{DesiredLeases, LeaseReport};
 use crate::received_set::Received;
 use crate::rollup::{Day, Quarter};
 use crate::self_report::SelfReport;
@@ -35,6 +36,8 @@ pub(crate) struct LoadedDevice {
     /// The desired configuration, if there is one. Valid while the key is held: the control plane
     /// may change it.
     pub(crate) desired: Option<Desired>,
+    /// The leases, if there were ever any. Valid like the desired configuration.
+    pub(crate) leases: Option<DesiredLeases>,
     /// Valid as long as it is held: the control plane may change it.
     pub(crate) commands: Option<Commands>,
     pub(crate) link: Option<LoadedLink>,
@@ -106,6 +109,7 @@ pub(crate) struct LoadedLink {
     pub(crate) config: Option<ConfigReport>,
     /// What the protocol of the last message keeps for the next one.
     pub(crate) memory: Option<Vec<u8>>,
+    pub(crate) leases: Option<LeaseReport>,
 }
 
 impl LoadedLink {
@@ -180,6 +184,7 @@ impl LoadedDevice {
     pub(crate) fn forget_key(&mut self) {
         self.key = None;
         self.desired = None;
+        self.leases = None;
         self.commands = None;
         self.doubtful = None;
         self.streams = SortedMap::default();
@@ -204,11 +209,13 @@ impl LoadedDevice {
             link.reported.weight() + link.config.as_ref().map_or(0, ConfigReport::weight)
         });
         let desired = self.desired.as_ref().map_or(0, |desired| desired.settings.weight());
+        let leases = self.leases.as_ref().map_or(0, |leases| size_of_val(&leases.leases[..]));
         let inverters = self.inverters.iter().map(|(_, inverter)| inverter.weight());
         size_of::<Self>()
             + RECEIVED_KEPT * size_of::<Received>()
             + report
             + desired
+            + leases
             + self.commands.as_ref().map_or(0, Commands::weight)
             + inverters.sum::<usize>()
     }

@@ -29,6 +29,7 @@ pub(crate) mod health;
 pub(crate) mod ingest;
 pub(crate) mod key;
 pub(crate) mod latest;
+pub(crate) mod lease;
 mod load;
 mod newest_edges;
 pub(crate) mod original;

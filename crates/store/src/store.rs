@@ -5,6 +5,7 @@ mod command;
 mod config_template;
 mod configuration;
 mod fleet;
+mod lease;
 mod original;
 mod retention;
 mod telemetry;

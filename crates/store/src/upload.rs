@@ -11,6 +11,7 @@ use crate::command::{CommandResult, MovedCommand, SentCommand};
 use crate::configuration::{Desired, ReportedConfig};
 use crate::fleet::{Diagnostic, InverterReport};
 use crate::ids::StreamId;
+use crate::lease::{DesiredLeases, ReportedLeases};
 use crate::point::PointDef;
 
 /// A stream that a device announces.
@@ -98,6 +99,8 @@ pub struct DeviceReport {
     pub diagnostics: Option<Vec<Diagnostic>>,
     pub inverters: Option<Vec<InverterReport>>,
     pub config: Option<ReportedConfig>,
+    /// The leases that it holds, and changes of limits.
+    pub leases: Option<ReportedLeases>,
     /// Results of commands, in the order in which they came about.
     pub results: Vec<CommandResult>,
 }
@@ -157,6 +160,8 @@ pub struct Receipt {
     pub unannounced: Vec<StreamId>,
     /// The desired configuration, if the device has yet to report it.
     pub pending: Option<Desired>,
+    /// The leases, if the device has yet to report them.
+    pub leases: Option<Box<DesiredLeases>>,
     /// The commands that the device has yet to report on, the most urgent first.
     pub commands: Vec<SentCommand>,
     /// Commands that changed their state, in order.

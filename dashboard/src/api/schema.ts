@@ -421,6 +421,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{id}/leases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the newest leases of a device, and the newest changes of its limits with their proof. */
+        get: operations["list_leases"];
+        put?: never;
+        /**
+         * Limits the power of a device's inverters for a time.
+         * @description The device gets the lease with the reply to its next message and keeps it without the server. The
+         *     lowest of several leases counts.
+         */
+        post: operations["create_lease"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{id}/reset": {
         parameters: {
             query?: never;
@@ -475,6 +497,23 @@ export interface paths {
         get: operations["follow_events"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leases/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Releases a lease: with the device's next message it no longer counts. */
+        post: operations["release_lease"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1383,7 +1422,7 @@ export interface components {
          * @description Why a command failed.
          * @enum {string}
          */
-        CommandFailure: "other" | "unsupported" | "no_inverter" | "no_point" | "read_only" | "out_of_bounds" | "not_allowed" | "locked" | "worn" | "no_rated_power" | "no_answer" | "exception" | "read_back" | "no_time" | "storage";
+        CommandFailure: "other" | "unsupported" | "no_inverter" | "no_point" | "read_only" | "out_of_bounds" | "not_allowed" | "locked" | "worn" | "no_rated_power" | "no_answer" | "exception" | "read_back" | "no_time" | "storage" | "leased";
         /** @description A kind of command and its arguments. */
         CommandKind: {
             arguments: components["schemas"]["CommandArgument"][];
@@ -1669,6 +1708,58 @@ export interface components {
              * @example 86400
              */
             valid_for_s?: number | null;
+        };
+        /** @description A limit that holds for a time. */
+        CreateLease: {
+            /**
+             * Format: int32
+             * @description How long it lasts, seconds.
+             * @example 3600
+             */
+            for_s: number;
+            /**
+             * @description When it begins, to the second. Default: now.
+             * @example 2026-11-28T11:00:00Z
+             */
+            from?: string | null;
+            /**
+             * Format: int32
+             * @description The inverter, from 0; all of the device if absent.
+             * @example 0
+             */
+            inverter?: number | null;
+            /**
+             * @description A part of the rated power, with at most one decimal, or watts.
+             * @example 50%
+             */
+            limit: string;
+            /**
+             * Format: int32
+             * @description Seconds without a reply of the server after which the device uses `then`: 10 to 64800.
+             *     Default: 900.
+             * @example 900
+             */
+            link_loss_s?: number | null;
+            /**
+             * Format: int32
+             * @description Which of two equal limits is named: 0 to 9. Default: 5.
+             * @example 5
+             */
+            priority?: number | null;
+            /**
+             * Format: int32
+             * @description Seconds in which the limit falls from full power at the beginning, and rises at the end: 0 to
+             *     3600. Default: 0.
+             * @example 60
+             */
+            ramp_s?: number | null;
+            /**
+             * @description The limit that holds after the end until the lease is released, and while the connection is
+             *     lost. Without it the inverter gets back the limit that was found, and a lost connection
+             *     changes nothing.
+             * @example 0%
+             */
+            then?: string | null;
         };
         /** @description Exchanges a token for a browser session, a cookie that scripts cannot read. */
         CreateSession: {
@@ -2016,6 +2107,123 @@ export interface components {
             state: components["schemas"]["InverterState"];
             /** @example Any SunSpec PV inverter */
             title: string;
+        };
+        /** @description A lease. */
+        Lease: {
+            /** @example dev-42 */
+            device: string;
+            /** @example 2026-11-28T11:00:00.000Z */
+            from: string;
+            /** @example lease-7 */
+            id: string;
+            /**
+             * Format: int32
+             * @description The inverter; all of the device if absent.
+             * @example 0
+             */
+            inverter?: number | null;
+            /** @example 50% */
+            limit: string;
+            /**
+             * Format: int32
+             * @example 900
+             */
+            link_loss_s: number;
+            /** @example 2026-11-28T10:58:00.000Z */
+            made_at: string;
+            /** @example anna */
+            made_by: string;
+            /**
+             * Format: int32
+             * @example 5
+             */
+            priority: number;
+            /**
+             * Format: int32
+             * @example 60
+             */
+            ramp_s: number;
+            refusal?: components["schemas"]["LeaseRefusal"] | null;
+            /** @example 2026-11-28T11:30:00.000Z */
+            released_at?: string | null;
+            /** @example anna */
+            released_by?: string | null;
+            state: components["schemas"]["LeaseState"];
+            /** @example 0% */
+            then?: string | null;
+            /** @example 2026-11-28T12:00:00.000Z */
+            to: string;
+        };
+        /** @description The newest leases of a device and changes of its limits. */
+        LeaseList: {
+            /** @description Newest first, at most 100. */
+            changes: components["schemas"]["LimitChange"][];
+            /** @description Newest first, at most 50. */
+            leases: components["schemas"]["Lease"][];
+            /**
+             * @description When the device last reported its leases.
+             * @example 2026-11-28T11:00:04.000Z
+             */
+            reported_at?: string | null;
+        };
+        /**
+         * @description Why a device refuses a lease.
+         * @enum {string}
+         */
+        LeaseRefusal: "other" | "out_of_bounds" | "no_inverter" | "too_many";
+        /**
+         * @description How far a lease is, by the server's clock and the device's last report.
+         * @enum {string}
+         */
+        LeaseState: "pending" | "refused" | "scheduled" | "active" | "afterwards" | "over" | "released";
+        /**
+         * @description Why a limit changed.
+         * @enum {string}
+         */
+        LimitCause: "other" | "lease" | "fallback" | "afterwards" | "released";
+        /** @description A change of an inverter's limit and its proof, as the device reported it. */
+        LimitChange: {
+            /** @example 2026-11-28T11:00:00.120Z */
+            at: string;
+            cause: components["schemas"]["LimitCause"];
+            /**
+             * Format: int32
+             * @description Milliseconds until the inverter showed the limit when it was read back.
+             * @example 120
+             */
+            confirmed_ms?: number | null;
+            /**
+             * Format: int32
+             * @description A number that belongs to the failure, such as the Modbus exception.
+             * @example 2
+             */
+            detail?: number | null;
+            failure?: components["schemas"]["CommandFailure"] | null;
+            /**
+             * Format: int32
+             * @example 0
+             */
+            inverter: number;
+            /** @example lease-7 */
+            lease?: string | null;
+            /**
+             * Format: double
+             * @description What was ordered, % of the rated power; absent if there is no limit.
+             * @example 50
+             */
+            limit_percent?: number | null;
+            /**
+             * Format: int32
+             * @description Milliseconds until it was measured.
+             * @example 3900
+             */
+            power_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Power in W, measured after that.
+             * @example 2480
+             */
+            power_w?: number | null;
         };
         /** @description The link between device and server. */
         LinkState: {
@@ -5229,6 +5437,189 @@ export interface operations {
             };
         };
     };
+    list_leases: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaseList"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    create_lease: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `dev-42`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateLease"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lease"];
+                };
+            };
+            /** @description A value is not allowed; the message names the bounds. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such device or inverter. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The device keeps as many leases as it can. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is longer than allowed. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body has another content type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The body is JSON, but not what the operation takes. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     reset_device: {
         parameters: {
             query?: never;
@@ -5427,6 +5818,82 @@ export interface operations {
                 };
             };
             /** @description All places for streams are taken, or the address has its share. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    release_lease: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Such as `lease-7`. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lease"];
+                };
+            };
+            /** @description A parameter or the body cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no valid token or session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The role does not allow it, or another site's page uses the session. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description There is no such lease. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description It is released. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+            /** @description The server has more to do than it can, no space, or stops; `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -27,6 +27,7 @@ use crate::limits::{
     COMMAND_FIGURES_HOURS_DEFAULT, COMMAND_FIGURES_HOURS_MAX, COMMANDS_PAGE_DEFAULT,
 };
 use crate::time::instant;
+pub(super) use answer::failure_on_wire;
 use answer::{command, kind, statistics, stored_state, transition};
 
 /// Lists the kinds of commands that devices can be sent, with their arguments.

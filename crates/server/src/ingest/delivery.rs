@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ecowatt_model::{BootEpoch, UnixMs};
 use ecowatt_store::{
-    CommandResult, Desired, DeviceReport, Dropped, Receipt, ReportedConfig, SentCommand,
+    CommandResult, Desired, DesiredLeases, DeviceReport, Dropped, Receipt, ReportedConfig,
+    ReportedLeases, SentCommand,
 };
 
 use super::IngestError;
@@ -80,7 +81,7 @@ impl Delivery {
         let reports = self.reports.iter().filter_map(|report| match report {
             Report::Boot(epoch) => Some(*epoch),
             Report::Lost(dropped) => Some(dropped.epoch),
-            Report::Status(_) | Report::Config(_) | Report::Result(_) => None,
+            Report::Status(_) | Report::Config(_) | Report::Leases(_) | Report::Result(_) => None,
         });
         batches.chain(reports)
     }
@@ -97,6 +98,8 @@ pub(super) enum Report {
     Status(DeviceReport),
     /// Its settings.
     Config(ReportedConfig),
+    /// Its leases.
+    Leases(ReportedLeases),
     /// How far a command is.
     Result(CommandResult),
 }
@@ -119,6 +122,8 @@ pub(super) struct Down {
     pub(super) time: UnixMs,
     /// The desired configuration, if the device has yet to report it.
     pub(super) desired: Option<Desired>,
+    /// The leases, if the device has yet to report them.
+    pub(super) leases: Option<Box<DesiredLeases>>,
     /// The commands that the device has yet to report on, the most urgent first.
     pub(super) commands: Vec<SentCommand>,
 }

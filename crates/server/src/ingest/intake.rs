@@ -112,7 +112,7 @@ impl Intake {
 
         let (proof, upload) = (delivery.proof, upload(&mut delivery, &named));
         let batches = delivery.batches;
-        let has_config = upload.reported.config.is_some();
+        let has_config = upload.reported.config.is_some() || upload.reported.leases.is_some();
         let (mut receipt, is_duplicate) = match self.store.ingest(upload).await? {
             UploadOutcome::Stored(receipt) => {
                 // Only committed streams are remembered; the store may have had no place for some.
@@ -143,6 +143,7 @@ impl Intake {
         let down = Down {
             time: self.clock.now(),
             desired: receipt.pending.take(),
+            leases: receipt.leases.take(),
             commands: std::mem::take(&mut receipt.commands),
         };
         Ok(Accepted { is_duplicate, receipt, batches, down })
@@ -366,10 +367,11 @@ fn upload(delivery: &mut Delivery, named: &Named) -> Upload {
             Report::Boot(epoch) => boot = Some(epoch),
             Report::Lost(lost) => dropped.push(lost),
             Report::Status(status) => {
-                let DeviceReport { config, results, .. } = reported;
-                reported = DeviceReport { config, results, ..status };
+                let DeviceReport { config, leases, results, .. } = reported;
+                reported = DeviceReport { config, leases, results, ..status };
             }
             Report::Config(config) => reported.config = Some(config),
+            Report::Leases(leases) => reported.leases = Some(leases),
             Report::Result(result) => reported.results.push(result),
         }
     }

@@ -12,8 +12,8 @@ use ecowatt_store::{
     DeviceReport, Diagnostic, Dropped, InverterReport, InverterState, Store, limits,
 };
 use ecowatt_wire::{
-    AckRange, BootReason, Desired, ITEMS_MAX, Reply, ReplyWriter, SectionList, SourceState, Status,
-    Uplink,
+    AckRange, BootReason, Desired, DesiredLeases, ITEMS_MAX, Reply, ReplyWriter, SectionList,
+    SourceState, Status, Uplink,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -23,8 +23,8 @@ use super::commands;
 use super::delivery::{Accepted, Delivery, Report};
 use super::keyring::{Keyring, Known};
 use super::sender::Proof;
-use super::settings;
 use super::streams::Announcement;
+use super::{leases, settings};
 use crate::entropy::Entropy;
 
 /// The shortest time from message to reply that the reply reports. The device takes the server's
@@ -115,6 +115,11 @@ impl Link {
         if held >= HELD_TOLD_MIN {
             writer.held(held)?;
         }
+        if let Some(desired) = &accepted.down.leases {
+            let leases = leases::leases(desired);
+            let (generation, leases) = (desired.generation, SectionList::Given(&leases));
+            writer.leases(&DesiredLeases { generation, leases })?;
+        }
         let length = writer.finish();
         let mut nonce = [0; REPLY_NONCE_BYTES];
         self.entropy.fill(&mut nonce).map_err(IngestError::Random)?;
@@ -158,6 +163,9 @@ fn fill(delivery: &mut Delivery, uplink: &Uplink<'_>) {
     delivery.reports.extend(uplink.status().map(|status| Report::Status(reported(&status))));
     let config = uplink.reported().map(|reported| settings::reported(&reported));
     delivery.reports.extend(config.map(Report::Config));
+    let received_at = delivery.received_at;
+    let leases = uplink.leases().map(|reported| leases::reported(&reported, received_at));
+    delivery.reports.extend(leases.map(Report::Leases));
     let results = uplink.results().map(|result| commands::result(&result));
     delivery.reports.extend(results.map(Report::Result));
 }
@@ -217,6 +225,7 @@ fn reported(status: &Status<'_>) -> DeviceReport {
         diagnostics: Some(diagnostics),
         inverters: Some(inverters),
         config: None,
+        leases: None,
         results: Vec::new(),
     }
 }

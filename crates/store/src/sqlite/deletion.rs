@@ -13,13 +13,17 @@ use crate::limits::DELETED_ROWS_PER_COMMIT;
 
 /// Tables with rows of a device, and the columns of their keys after the device. The device's own
 /// row is deleted last.
-const TABLES: [(&str, &str); 26] = [
+const TABLES: [(&str, &str); 30] = [
     ("claim", "id"),
     ("device_key", "generation"),
     ("config_template_use", "device"),
     ("original_device", "id"),
     ("configuration", "generation"),
     ("configuration_report", "device"),
+    ("limit_change", "at, source, epoch, mono"),
+    ("lease", "id"),
+    ("lease_report", "device"),
+    ("device_leases", "device"),
     ("command_transition", "command, step"),
     ("command", "id"),
     ("device_state", "device"),

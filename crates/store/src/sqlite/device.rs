@@ -210,6 +210,7 @@ pub(crate) fn reset_device(
     db.prepare_cached("UPDATE device_state SET firmware = NULL, reported = ?2 WHERE device = ?1")?
         .execute(params![device.0, SelfReport::default().encode()])?;
     db.prepare_cached("DELETE FROM configuration_report WHERE device = ?1")?.execute([device.0])?;
+    db.prepare_cached("DELETE FROM lease_report WHERE device = ?1")?.execute([device.0])?;
     db.prepare_cached("UPDATE inverter_state SET readings = ?2 WHERE device = ?1")?
         .execute(params![device.0, Latest::default().encode()])?;
     Ok(true)

@@ -2,13 +2,14 @@
 
 use ecowatt_model::{
     BatchId, BootEpoch, CommandId, ConfigGeneration, Counter, DeviceNumber, KeyGeneration,
-    Sequence, SourceNumber, UnixMs,
+    LeaseGeneration, Sequence, SourceNumber, UnixMs,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::configuration::{self, REPORT};
 use super::convert::{batch_id, blob, count};
+use super::lease::{self, REPORT as LEASE_REPORT};
 use super::row_pack::{Side, add_packed, day_of};
 use super::{command, newest_edges, pack, retention, row_pack, stream};
 use crate::StoreError;
@@ -124,17 +125,19 @@ fn load_device(
         "SELECT device_key.revoked IS NOT NULL AS is_revoked, device_key.first_epoch,
              forgotten_key, forgotten_epoch, state.generation AS generation, counter, digest,
              last_seen, last_sample, state.epoch AS epoch, messages, batches, samples, duplicates,
-             refused, dropped_samples, bytes, firmware, reported, received_epoch,
+             state.refused AS refused, dropped_samples, bytes, firmware, reported, received_epoch,
              received_generation, received, {REPORT},
              desired.generation AS desired_generation, desired.settings AS desired_settings,
              last_command, EXISTS (
                  SELECT 1 FROM command WHERE device = device.number AND state < 3) AS has_open,
-             memory
+             memory, leases.generation AS lease_generation, {LEASE_REPORT}
          FROM device LEFT JOIN device_state AS state ON state.device = device.number
              LEFT JOIN configuration_report AS report ON report.device = device.number
              LEFT JOIN configuration AS desired ON desired.device = device.number
                  AND desired.generation = (
                      SELECT max(generation) FROM configuration WHERE device = device.number)
+             LEFT JOIN device_leases AS leases ON leases.device = device.number
+             LEFT JOIN lease_report ON lease_report.device = device.number
              LEFT JOIN device_key ON device_key.device = device.number
                  AND device_key.generation = ?2
          WHERE device.number = ?1"
@@ -143,6 +146,11 @@ fn load_device(
     let row = found.next()?;
     state.key = Some((generation, row.map_or(Ok(None), key)?));
     state.desired = row.map_or(Ok(None), |row| desired(row, device))?;
+    let leases = row.map_or(Ok(None), |row| row.get::<_, Option<u32>>("lease_generation"))?;
+    state.leases = match leases {
+        Some(generation) => Some(lease::desired(db, device, LeaseGeneration(generation))?),
+        None => None,
+    };
     // Those held may have changes that are not written yet.
     if state.commands.is_none() {
         state.commands = Some(match row {
@@ -222,6 +230,7 @@ fn link(row: &Row<'_>) -> rusqlite::Result<LoadedLink> {
         // An unreadable report is replaced by the device's next one.
         reported: SelfReport::decode(reported).unwrap_or_default(),
         config: configuration::report(row)?,
+        leases: lease::report(row)?,
         memory: row.get("memory")?,
     })
 }

@@ -11,8 +11,8 @@ use rusqlite::{CachedStatement, Connection, Params, params};
 
 use super::command;
 use super::convert::signed;
-use super::newest_edges;
 use super::stream::{self, NewStreamOf};
+use super::{lease, newest_edges};
 use crate::StoreError;
 use crate::configuration::ConfigReport;
 use crate::ingest::{Changes, GapChange};
@@ -224,6 +224,14 @@ impl<'a> Write<'a> {
             if let Some(report) = link.config.as_ref().filter(|_| changes.config) {
                 self.config(device, report)?;
             }
+        }
+        if let Some(report) = state.link.as_ref().and_then(|link| link.leases.as_ref())
+            && changes.leases
+        {
+            lease::write_report(db, device, report)?;
+        }
+        if !changes.limit_changes.is_empty() {
+            lease::write_changes(db, device, &changes.limit_changes)?;
         }
         if let Some(commands) = state.commands.as_ref().filter(|_| !changes.commands.is_empty()) {
             command::write_moves(db, device, commands.last, &changes.commands)?;

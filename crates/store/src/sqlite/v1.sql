@@ -395,6 +395,66 @@ CREATE TABLE configuration_report (
     report BLOB NOT NULL
 ) STRICT;
 
+-- Leases of limits: when, who, on which request, since which generation; the limit (unit 0 thousandths
+-- of the rated power, 1 watts), Unix seconds, what holds afterwards; and who released it.
+CREATE TABLE lease (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device INTEGER NOT NULL REFERENCES device (number),
+    made INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    request TEXT,
+    generation INTEGER NOT NULL,
+    source INTEGER,
+    unit INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    from_s INTEGER NOT NULL,
+    to_s INTEGER NOT NULL,
+    ramp_s INTEGER NOT NULL,
+    link_loss_s INTEGER NOT NULL,
+    then_unit INTEGER,
+    then_value INTEGER,
+    priority INTEGER NOT NULL,
+    released_at INTEGER,
+    released_who TEXT,
+    released_request TEXT
+) STRICT;
+CREATE INDEX lease_of_device ON lease (device, id);
+
+-- The generation of a device's leases.
+CREATE TABLE device_leases (
+    device INTEGER PRIMARY KEY REFERENCES device (number),
+    generation INTEGER NOT NULL
+) STRICT;
+
+-- What a device last reported of its leases, under the key of this generation.
+CREATE TABLE lease_report (
+    device INTEGER PRIMARY KEY REFERENCES device (number),
+    key_generation INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    refused BLOB NOT NULL
+) STRICT;
+
+-- Changes of limits by leases, as devices reported them; epoch and monotonic time name one. The oldest
+-- are removed.
+CREATE TABLE limit_change (
+    device INTEGER NOT NULL REFERENCES device (number),
+    at INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    mono INTEGER NOT NULL,
+    lease INTEGER,
+    cause INTEGER NOT NULL,
+    failure INTEGER NOT NULL,
+    detail INTEGER NOT NULL,
+    limit_ppm INTEGER,
+    confirmed_ms INTEGER,
+    power_w INTEGER,
+    power_ms INTEGER,
+    PRIMARY KEY (device, at, source, epoch, mono),
+    UNIQUE (device, source, epoch, mono)
+) STRICT, WITHOUT ROWID;
+
 -- Commands to devices: when, who, on which request and with which name of the client's own (a second
 -- request of that name makes no second command); what the device should do; how far it is, since
 -- when, under which number on the wire and key it was sent, and what the device reported. States are

@@ -138,6 +138,7 @@ async fn device_shows_what_it_last_reported() {
     let device = fixture.device();
     let mut first = upload(device, 1, vec![fixture.block(3, 1, &samples(0, 4))]);
     first.reported = DeviceReport {
+        leases: None,
         config: None,
         firmware: Some("agent 0.1".into()),
         diagnostics: Some(vec![Diagnostic::new("boot", "power cut")]),

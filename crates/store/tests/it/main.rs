@@ -14,6 +14,7 @@ mod energy;
 mod exactly_once;
 mod fixture;
 mod fleet;
+mod lease;
 mod open;
 mod overload;
 mod queries;

@@ -83,7 +83,7 @@ pub(super) fn transition(step: &stored::CommandTransition) -> CommandTransition 
 }
 
 /// Failures by their codes on the wire.
-const FAILURES: [(wire::CommandFailure, CommandFailure); 14] = [
+const FAILURES: [(wire::CommandFailure, CommandFailure); 15] = [
     (wire::CommandFailure::Unsupported, CommandFailure::Unsupported),
     (wire::CommandFailure::NoSource, CommandFailure::NoInverter),
     (wire::CommandFailure::NoPoint, CommandFailure::NoPoint),
@@ -98,11 +98,21 @@ const FAILURES: [(wire::CommandFailure, CommandFailure); 14] = [
     (wire::CommandFailure::ReadBack, CommandFailure::ReadBack),
     (wire::CommandFailure::NoTime, CommandFailure::NoTime),
     (wire::CommandFailure::Storage, CommandFailure::Storage),
+    (wire::CommandFailure::Leased, CommandFailure::Leased),
 ];
 
+/// The failure with this code on the wire; `None` for none.
+pub(in crate::http) fn failure_on_wire(code: u8) -> Option<CommandFailure> {
+    known_failure(code).or((code > 0).then_some(CommandFailure::Other))
+}
+
+fn known_failure(code: u8) -> Option<CommandFailure> {
+    let known = FAILURES.iter().find(|(on_wire, _)| *on_wire as u8 == code);
+    known.map(|(_, failure)| *failure)
+}
+
 fn failure(state: stored::CommandState, code: stored::CommandFailure) -> Option<CommandFailure> {
-    let known = FAILURES.iter().find(|(on_wire, _)| *on_wire as u8 == code.0);
-    let known = known.map(|(_, failure)| *failure);
+    let known = known_failure(code.0);
     known.or((state == stored::CommandState::Failed).then_some(CommandFailure::Other))
 }
 
@@ -170,11 +180,12 @@ mod tests {
         }
         let failed = |code| failure(stored::CommandState::Failed, stored::CommandFailure(code));
         assert_eq!(
-            [0, 1, 14, 15].map(failed),
+            [0, 1, 14, 15, 16].map(failed),
             [
                 Some(CommandFailure::Other),
                 Some(CommandFailure::Unsupported),
                 Some(CommandFailure::Storage),
+                Some(CommandFailure::Leased),
                 Some(CommandFailure::Other),
             ]
         );
