@@ -59,6 +59,12 @@ const CASES: Case[] = [
     ready: (page) => page.getByRole("button", { name: "Send command" }).waitFor(),
   },
   {
+    name: "device-limits",
+    path: `${device}?tab=limits`,
+    isSignedIn: true,
+    ready: (page) => page.getByRole("button", { name: "Limit the power" }).waitFor(),
+  },
+  {
     name: "device-diagnostics",
     path: `${device}?tab=diagnostics`,
     isSignedIn: true,

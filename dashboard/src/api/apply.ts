@@ -17,7 +17,7 @@ const REFETCH_AFTER_MS = 1_500;
 /** The queries that events bring up to date. */
 const LIVE = [{ queryKey: ["fleet"] }, { queryKey: ["device"] }];
 /** Queries that an event makes stale: it does not carry the change itself. */
-const STALE = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }, { queryKey: ["commands"] }];
+const STALE = [{ queryKey: ["config"] }, { queryKey: ["config-history"] }, { queryKey: ["commands"] }, { queryKey: ["leases"] }];
 
 const recent = new Map<string, Tail[]>();
 const watchers = new Set<() => void>();
@@ -121,6 +121,7 @@ export function applyEvents(queries: QueryClient): () => void {
     config({ device }) {
       void queries.invalidateQueries({ queryKey: ["config", device] });
       void queries.invalidateQueries({ queryKey: ["config-history", device] });
+      void queries.invalidateQueries({ queryKey: ["leases", device] });
     },
     command({ device }) {
       void queries.invalidateQueries({ queryKey: ["commands", device] });

@@ -16,6 +16,7 @@ import type {
   DeviceList,
   DeviceState,
   Energy,
+  LeaseList,
   Profile,
   OpenClaim,
   Resolution,
@@ -262,6 +263,14 @@ export function useCommands(device: string) {
       get<CommandList>(`/devices/${encodeURIComponent(device)}/commands`, { cursor: pageParam }, signal),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => page.next_cursor ?? undefined,
+    refetchInterval: DETAIL_EVERY_MS,
+  });
+}
+
+export function useLeases(device: string) {
+  return useQuery({
+    queryKey: ["leases", device],
+    queryFn: ({ signal }) => get<LeaseList>(`/devices/${encodeURIComponent(device)}/leases`, undefined, signal),
     refetchInterval: DETAIL_EVERY_MS,
   });
 }

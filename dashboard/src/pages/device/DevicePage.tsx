@@ -13,6 +13,7 @@ import { DeviceHead } from "./DeviceHead";
 import { DeviceTrouble } from "./DeviceTrouble";
 import { Diagnostics } from "./Diagnostics";
 import { EnergyTab } from "./energy/EnergyTab";
+import { LimitsTab } from "./limits/LimitsTab";
 import { Measurements } from "./Measurements";
 import { Settings } from "./Settings";
 import styles from "./Device.module.css";
@@ -22,6 +23,7 @@ const TABS = [
   { name: "energy", label: "Energy" },
   { name: "configuration", label: "Configuration" },
   { name: "commands", label: "Commands" },
+  { name: "limits", label: "Limits" },
   { name: "diagnostics", label: "Diagnostics" },
   { name: "settings", label: "Settings" },
 ] as const;
@@ -94,6 +96,7 @@ function Known({ device }: { device: DeviceDetail }) {
       {tab === "energy" && <EnergyTab device={device} />}
       {tab === "configuration" && <ConfigTab device={device} />}
       {tab === "commands" && <CommandsTab device={device} />}
+      {tab === "limits" && <LimitsTab device={device} />}
       {tab === "diagnostics" && <Diagnostics device={device} />}
       {tab === "settings" && <Settings device={device} />}
     </>
