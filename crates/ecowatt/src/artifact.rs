@@ -199,21 +199,22 @@ fn describe(path: &Path, piece: PieceSize) -> anyhow::Result<(Image, Payload)> {
     Ok((image, payload))
 }
 
-/// Reads at most one byte more than a manifest may have, whatever the file is.
-fn read_manifest(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// Reads a manifest.
+pub(crate) fn read_manifest(path: &Path) -> anyhow::Result<Vec<u8>> {
     let reading = || format!("reading the manifest {}", path.display());
-    let most = u64::try_from(MANIFEST_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    read_at_most(path, MANIFEST_MAX).with_context(reading)
+}
+
+/// Reads at most one byte more than a document may have, whatever the file is.
+pub(crate) fn read_at_most(path: &Path, length_max: usize) -> io::Result<Vec<u8>> {
+    let most = u64::try_from(length_max).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
-    File::open(path)
-        .with_context(reading)?
-        .take(most)
-        .read_to_end(&mut bytes)
-        .with_context(reading)?;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Writes a file so that it is there as a whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
@@ -239,7 +240,7 @@ fn piece(text: &str) -> Result<PieceSize, String> {
         .ok_or_else(|| "a number from 12 to 16".into())
 }
 
-fn instant(at: UnixMs) -> anyhow::Result<String> {
+pub(crate) fn instant(at: UnixMs) -> anyhow::Result<String> {
     let at =
         jiff::Timestamp::from_millisecond(at.0).context("the time of expiry is out of range")?;
     Ok(format!("{at:.0}"))

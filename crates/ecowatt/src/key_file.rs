@@ -17,8 +17,10 @@ use crate::hint::WithHint as _;
 pub(crate) enum KeyKind {
     /// Says which keys count. Keep it offline; it is needed a few times a year.
     Root,
-    /// Signs images. Keep it offline.
+    /// Signs images, and the list of those that count. Keep it offline.
     Targets,
+    /// Says which list is the newest. It is on a server.
+    Timestamp,
     /// Belongs to one device.
     Device,
 }
@@ -28,6 +30,7 @@ impl KeyKind {
         match self {
             Self::Root => "root",
             Self::Targets => "targets",
+            Self::Timestamp => "timestamp",
             Self::Device => "device",
         }
     }
@@ -71,6 +74,12 @@ pub(crate) fn read_secret(path: &Path, kind: KeyKind) -> anyhow::Result<Signatur
     Ok(SignatureKey::new(&read(path, kind, &SECRET)?))
 }
 
+/// Reads a secret key of any kind.
+pub(crate) fn read_any_secret(path: &Path) -> anyhow::Result<(KeyKind, SignatureKey)> {
+    let (kind, bytes) = read_any(path, &SECRET)?;
+    Ok((kind, SignatureKey::new(&bytes)))
+}
+
 /// Reads a public key of the kind that is needed.
 pub(crate) fn read_public(path: &Path, kind: KeyKind) -> anyhow::Result<PublicKey> {
     let bytes = read(path, kind, &PUBLIC)?;
@@ -90,26 +99,26 @@ fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
 }
 
 fn read(path: &Path, kind: KeyKind, form: &Form) -> anyhow::Result<[u8; 32]> {
+    let (found, bytes) = read_any(path, form)?;
+    if found != kind {
+        let (found, kind) = (found.as_str(), kind.as_str());
+        bail!("{} is a {found} key, and this takes a {kind} key", path.display());
+    }
+    Ok(bytes)
+}
+
+fn read_any(path: &Path, form: &Form) -> anyhow::Result<(KeyKind, [u8; 32])> {
     let reading = || format!("reading the key {}", path.display());
     let metadata = fs::metadata(path).with_context(reading)?;
     if metadata.len() > FILE_MAX {
         bail!("{} has {} bytes and is not a key", path.display(), metadata.len());
     }
     let text = fs::read_to_string(path).with_context(reading)?;
-    let Some((found, bytes)) = parse(&text, form) else {
-        let error =
-            anyhow!("{} is not a {} of `ecowatt keys generate`", path.display(), form.name());
-        return Err(error).with_hint(|| form.hint());
-    };
-    if found != kind {
-        bail!(
-            "{} is a {} key, and this takes a {} key",
-            path.display(),
-            found.as_str(),
-            kind.as_str()
-        );
-    }
-    Ok(bytes)
+    parse(&text, form)
+        .ok_or_else(|| {
+            anyhow!("{} is not a {} of `ecowatt keys generate`", path.display(), form.name())
+        })
+        .with_hint(|| form.hint())
 }
 
 impl Form {

@@ -36,6 +36,7 @@ mod store;
 mod table;
 mod telemetry;
 mod token;
+mod trust;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ enum Command {
     Store(store::StoreArgs),
     Keys(keys::KeysArgs),
     Artifact(artifact::ArtifactArgs),
+    Trust(trust::TrustArgs),
     Codec(codec::CodecArgs),
     #[command(name = "original")]
     OriginalTools(original_tools::OriginalToolsArgs),
@@ -148,6 +150,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Store(args) => threads()?.block_on(store::run(&args, Clock::system())),
         Command::Keys(args) => keys::run(&args),
         Command::Artifact(args) => artifact::run(&args, &Clock::system()),
+        Command::Trust(args) => trust::run(&args, &Clock::system()),
         Command::Codec(args) => codec::run(args),
         Command::OriginalTools(args) => original_tools::run(args, Clock::system()),
         Command::CheckConfig(args) => check_config::run(&args),

@@ -29,3 +29,4 @@ mod stolen_key;
 mod store;
 mod templates;
 mod token;
+mod trust;
