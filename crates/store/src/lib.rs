@@ -69,10 +69,7 @@ pub use fleet::{
     InverterState, Link, NewClaim, OpenClaim, RedeemClaim, RedeemClaimError, Redemption, Site,
     SiteByName, SiteId, Stream, StreamPoints,
 };
-pub use ids::LayoutId;
-pub use ids::LocalDate;
 pub use ids::{DateRange, LayoutId, LocalDate, PointId, StreamId};
-pub use ids::{PointId, StreamId};
 pub use latest::{Attempt, Reading};
 pub use lease::{
     DesiredLeases, DeviceLeases, Lease, LeaseError, LeaseReport, LeaseTerms, LimitChange,

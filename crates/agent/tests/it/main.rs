@@ -10,6 +10,7 @@ mod http_front;
 mod models;
 mod original;
 mod original_server;
+mod process;
 mod refused;
 mod rig;
 mod settings;

@@ -4,5 +4,4 @@ pub(crate) mod agents;
 pub(crate) mod inverter;
 #[path = "../../../node/tests/it/rig/kept.rs"]
 pub(crate) mod kept;
-pub(crate) mod process;
 pub(crate) mod server;

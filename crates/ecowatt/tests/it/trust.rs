@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::run::{Said, ecowatt};
+use crate::rig::run::{Said, ecowatt};
 
 /// A folder in which all files are; arguments that begin with `@` are files in it.
 struct Room(tempfile::TempDir);

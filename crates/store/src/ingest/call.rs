@@ -5,7 +5,7 @@ use ecowatt_model::CommandId;
 use super::{Changes, Wants};
 use crate::command::{self, CommandState, MovedCommand};
 use crate::configuration::ConfigReport;
-use crate::loaded::DeviceState;
+use crate::loaded::LoadedDevice;
 use crate::unproven_call::{CallAbout, CallError, CallReceipt, UnprovenCall};
 
 /// Commands that such a device has out at once: it executes one before it asks for the next.
@@ -15,7 +15,7 @@ const OUT_MAX: usize = 1;
 type Decided = Result<(CallReceipt, Changes), CallError>;
 
 /// Updates the state to what it is after a call, or returns what must be loaded first.
-pub(crate) fn call(held: &mut DeviceState, call: &UnprovenCall) -> Result<Decided, Box<Wants>> {
+pub(crate) fn call(held: &mut LoadedDevice, call: &UnprovenCall) -> Result<Decided, Box<Wants>> {
     let generation = call.generation;
     let (Some(key), Some(link), Some(commands)) =
         (held.key(generation), &mut held.link, &mut held.commands)

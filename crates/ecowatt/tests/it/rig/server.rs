@@ -61,12 +61,6 @@ impl Server {
         self.process.child.id()
     }
 
-    /// Kills it.
-    pub(crate) fn kill(&mut self) {
-        self.process.child.kill().unwrap();
-        self.process.child.wait().unwrap();
-    }
-
     /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.process.child.try_wait().unwrap()
