@@ -247,12 +247,16 @@ impl Limiter {
         former
     }
 
-    /// The inverter has what was ordered. `reversion` is how long it keeps it by itself.
+    /// The inverter has what was ordered. `reversion` is how long it keeps it by itself, from its
+    /// last write on: a look at the register does not restart that time.
     pub(crate) fn confirmed(&mut self, now: MonoMs, reversion: Option<Duration>) {
         self.failures = 0;
-        self.refresh_at_s = reversion.map_or(ABSENT, |reversion| {
+        let refresh_at_s = reversion.map_or(ABSENT, |reversion| {
             u32::try_from(now.plus(reversion / 2).0 / 1_000).unwrap_or(ABSENT)
         });
+        let is_refreshed = self.is_refresh_due(now);
+        self.refresh_at_s =
+            if is_refreshed { refresh_at_s } else { refresh_at_s.min(self.refresh_at_s) };
         let refresh_at = MonoMs(u64::from(self.refresh_at_s) * 1_000);
         self.next_at = self.next_at.min(now.plus(LIMIT_CHECK)).min(refresh_at);
         if self.stage == Stage::Ordered {

@@ -201,7 +201,8 @@ where
             Request::Find(full) => match found(&full, end.words) {
                 Some(found) => {
                     limiter.set_found(Some(found));
-                    limiter.wake(now);
+                    // It answers: the write need not wait for a pause after earlier failures.
+                    limiter.begin_anew(now);
                     self.keeping.changed(Slot::Limits);
                     None
                 }

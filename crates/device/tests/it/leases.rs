@@ -1,8 +1,20 @@
 //! Leases: kept before they act, the lowest followed, lifted as found, and proven.
 
-use ecowatt_device::Slot;
+use std::time::Duration;
 
-use crate::rig::{PowerCut, Rig, check};
+use ecowatt_device::{
+    Action, CompletedRead, Config, Controls, Credentials, Device, Inverter, LinkFailure,
+    Permissions, ReadResult, Slot, SourceConfig, StartInfo, UplinkConfig, WriteResult,
+};
+use ecowatt_envelope::{DeviceKey, KeyId};
+use ecowatt_model::{
+    BootEpoch, Counter, DeviceNumber, KeyGeneration, MonoMs, SourceNumber, StreamNumber, UnixMs,
+};
+use ecowatt_profile::sunspec::FoundModel;
+use ecowatt_profile::{Control, ControlPlace, Group, Plan, Read, Table};
+use ecowatt_wire::BootReason;
+
+use crate::rig::{NOON, PowerCut, Rig, check};
 
 #[test]
 fn a_lease_holds_for_its_time_and_leaves_what_it_found() {
@@ -263,4 +275,114 @@ fn a_power_cut_at_any_action_loses_no_lease_and_not_what_was_found() {
             rig.check_delivered();
         }
     }
+}
+
+const MODEL: FoundModel = FoundModel { id: 123, address: 40_182, length: 24 };
+const SOURCE: SourceNumber = SourceNumber(0);
+
+/// The limit of a SunSpec inverter.
+struct SunSpec;
+
+impl Controls for SunSpec {
+    fn find(&self, _: SourceNumber, _: &str) -> Option<Control> {
+        let one_of = heapless::Vec::new();
+        let (place, min, max) = (ControlPlace::Limit(MODEL), Some(0), Some(1_000));
+        Some(Control { place, multiplier: 1, exponent: -1, min, max, step: None, one_of })
+    }
+
+    fn rated_w(&self, _: SourceNumber) -> Option<u32> {
+        None
+    }
+}
+
+/// Three minutes without a server, with a lease in flash that then states 20 %. Returns what is
+/// written to model 123, and in which second.
+fn written_to_model_123(registers: &mut [u16; 26]) -> Vec<(u64, u16, Vec<u16>)> {
+    let plan = Plan::new(
+        &[Group { every_ms: 5_000 }],
+        &[Read::of_all(Table::Holding, MODEL.address, 2, 0, 0)],
+        None,
+    );
+    let (stream, timeout_max) = (StreamNumber(1), Duration::from_secs(1));
+    let config =
+        SourceConfig { number: SOURCE, stream, plan: plan.unwrap(), interval: None, timeout_max };
+    let mut inverters = [Inverter::<4, 64>::IDLE];
+    inverters[0].configure(&config, MonoMs(0)).unwrap();
+    let mut settings = Config::new(UplinkConfig {
+        interval: Duration::from_secs(60),
+        message_bytes_max: 8 * 1024,
+        seed: 1,
+    });
+    settings.permissions = Permissions { reboot: false, writes: true };
+    let started = StartInfo {
+        epoch: BootEpoch(1),
+        reason: BootReason::Unclean,
+        system: Some(UnixMs(NOON)),
+        firmware: heapless::String::new(),
+    };
+    let credentials = Credentials {
+        kid: KeyId { device: DeviceNumber(7), generation: KeyGeneration(1) },
+        key: DeviceKey::new([5; 32]),
+        reserved: Counter(0),
+    };
+    let mut lease = vec![1, 0, 0, 0, 1, 1, 0, 0, 0, 1];
+    lease.extend(u32::try_from(NOON / 1_000).unwrap().to_be_bytes());
+    lease.extend(u32::try_from(NOON / 1_000 + 600).unwrap().to_be_bytes());
+    lease.extend([0, 0, 0x01, 0xf4, 0, 0, 0, 200, 0, 0, 0, 60, 0, 5, 4, 255]);
+    let kept = |slot: Slot| (slot == Slot::Limits).then_some(&lease[..]);
+    let mut core = Device::new(settings, started, &credentials, inverters, &kept, MonoMs(0));
+    let (mut now, mut written, mut message) = (MonoMs(0), Vec::new(), vec![0; 8 * 1024]);
+    while now.0 < 180_000 {
+        let Some(action) = core.poll_action(now) else {
+            now = core.poll_at().max(MonoMs(now.0 + 1));
+            continue;
+        };
+        match action {
+            Action::Read { read, .. } => {
+                let first = usize::from(read.address - MODEL.address);
+                let result = ReadResult::Words(&registers[first..first + usize::from(read.count)]);
+                let latency = Duration::ZERO;
+                core.handle_read(now, SOURCE, &CompletedRead { began: now, latency, result });
+            }
+            Action::Write { write, .. } => {
+                let first = usize::from(write.address - MODEL.address);
+                registers[first..first + write.words().len()].copy_from_slice(write.words());
+                written.push((now.0 / 1_000, write.address, write.words().to_vec()));
+                core.handle_write(now, SOURCE, WriteResult::Confirmed);
+            }
+            Action::Limit(source) => core.limit(now, source, &SunSpec),
+            Action::Draft(source) => core.handle_drafted(source, true),
+            Action::Keep(slot) => core.handle_kept(now, slot, true),
+            Action::Reserve(limit) => core.handle_reserved(limit),
+            Action::Send => {
+                let none = &mut std::iter::empty();
+                core.compose(now, none, &[], &mut std::iter::empty(), &mut message).unwrap();
+                core.handle_link_failure(now, LinkFailure::Unreachable);
+            }
+            Action::Cut(_) | Action::End(_) => panic!("{action:?}"),
+        }
+    }
+    written
+}
+
+/// Model 123 with its header, a limit of 100 % that is off, and a scale factor of -1.
+fn model_123(reversion_s: u16) -> [u16; 26] {
+    let mut registers = [0; 26];
+    (registers[0], registers[1], registers[23]) = (MODEL.id, MODEL.length, 0xFFFF);
+    (registers[5], registers[7]) = (1_000, reversion_s);
+    registers
+}
+
+#[test]
+fn a_limit_that_the_inverter_drops_by_itself_is_written_again_after_half_of_its_time() {
+    let written = written_to_model_123(&mut model_123(60));
+    let seconds: Vec<u64> = written.iter().map(|(second, ..)| *second).collect();
+    assert_eq!(seconds, [60, 90, 120, 150]);
+    let is_kept = |(_, address, words): &(u64, u16, Vec<u16>)| {
+        (*address, &words[..]) == (40_187, &[200, 0, 60, 0, 1][..])
+    };
+    assert!(written.iter().all(is_kept), "{written:?}");
+    // Without such a time, it is written once and looked at.
+    let written = written_to_model_123(&mut model_123(0));
+    assert_eq!(written, [(60, 40_187, vec![200, 0, 0, 0, 1])]);
 }
