@@ -5,7 +5,7 @@
 //! checks in this order, and each step yields a type that the next one needs:
 //!
 //! 1. [`UnverifiedManifest::verify`]: the signature, before the content is read at all;
-//! 2. [`Manifest::check`]: whether this device may install it (hardware, versions, expiry);
+//! 2. [`VerifiedManifest::admit`]: whether this device may install it (hardware, versions, expiry);
 //! 3. [`PieceCheck::check`]: each piece of the transfer, before anything made of it is written;
 //! 4. [`ImageCheck`]: the whole image as it was read back, before it is chosen for a start.
 //!
@@ -36,7 +36,8 @@
 //!     now: Some(UnixMs(1_790_000_000_000)),
 //!     ..Recipient::EMPTY
 //! };
-//! signed.check(&device)?;
+//! let admitted = signed.admit(&device)?;
+//! assert_eq!(admitted.hardware, "esp32c3");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]
@@ -58,10 +59,10 @@ pub use description::Description;
 pub use image::{Image, ImageCheck, ImageError, SIZE_MAX, sha256};
 pub use manifest::{
     Compression, Encryption, MANIFEST_MAX, Manifest, ManifestError, NAME_MAX, PROFILES_MAX,
-    Payload, Profiles, UnverifiedManifest, is_name,
+    Payload, Profiles, UnverifiedManifest, VerifiedManifest, is_name,
 };
 pub use piece::{PieceCheck, PieceError};
 pub use piece_size::PieceSize;
-pub use recipient::{Recipient, Refusal};
+pub use recipient::{Admitted, Recipient, Refusal};
 pub use tree::{HASH_BYTES, Hash, PIECES_MAX, PROOF_MAX, TreeBuilder, leaf, proof};
 pub use version::{ParseVersionError, Version};

@@ -1,6 +1,7 @@
 //! The manifest of an image, and its bytes (`docs/firmware.md`).
 
 use core::fmt;
+use core::ops::Deref;
 
 use ecowatt_envelope::signed::{
     self, PublicKey, SIGNED_OVERHEAD_MAX, SignError, SignatureKey, SignedError, SignerId,
@@ -155,8 +156,8 @@ impl<'a> UnverifiedManifest<'a> {
     ///
     /// # Errors
     /// If none of the keys signed it as a manifest, or if the content is not a manifest.
-    pub fn verify(&self, keys: &[PublicKey]) -> Result<Manifest<'a>, ManifestError> {
-        read(self.0.verify(PURPOSE, keys)?)
+    pub fn verify(&self, keys: &[PublicKey]) -> Result<VerifiedManifest<'a>, ManifestError> {
+        read(self.0.verify(PURPOSE, keys)?).map(VerifiedManifest)
     }
 
     /// Reads the content without a check of the signature, to show it. Nothing may be decided by it.
@@ -165,6 +166,26 @@ impl<'a> UnverifiedManifest<'a> {
     /// If the content is not a manifest.
     pub fn claimed(&self) -> Result<Manifest<'a>, ManifestError> {
         read(self.0.claimed_content())
+    }
+}
+
+/// A manifest that one of the expected keys signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedManifest<'a>(Manifest<'a>);
+
+impl<'a> VerifiedManifest<'a> {
+    /// What was signed, without the knowledge that it was.
+    #[must_use]
+    pub fn into_manifest(self) -> Manifest<'a> {
+        self.0
+    }
+}
+
+impl<'a> Deref for VerifiedManifest<'a> {
+    type Target = Manifest<'a>;
+
+    fn deref(&self) -> &Manifest<'a> {
+        &self.0
     }
 }
 

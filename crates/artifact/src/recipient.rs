@@ -1,8 +1,10 @@
 //! Whether one device may install an image.
 
+use core::ops::Deref;
+
 use ecowatt_model::UnixMs;
 
-use crate::manifest::{Compression, Manifest};
+use crate::manifest::{Compression, Manifest, VerifiedManifest};
 use crate::tree::Hash;
 use crate::version::Version;
 
@@ -99,11 +101,34 @@ pub enum Refusal {
     UnknownEncryption(u8),
 }
 
-impl Manifest<'_> {
-    /// Decides whether a device may install the image. The signature must have been checked.
+/// A manifest that was signed, of an image that this device may install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted<'a>(VerifiedManifest<'a>);
+
+impl<'a> Deref for Admitted<'a> {
+    type Target = Manifest<'a>;
+
+    fn deref(&self) -> &Manifest<'a> {
+        &self.0
+    }
+}
+
+impl<'a> VerifiedManifest<'a> {
+    /// Decides whether a device may install the image.
     ///
     /// # Errors
     /// If it may not; nothing has been changed then.
+    pub fn admit(self, device: &Recipient<'_>) -> Result<Admitted<'a>, Refusal> {
+        self.check(device)?;
+        Ok(Admitted(self))
+    }
+}
+
+impl Manifest<'_> {
+    /// Whether a device might install the image if its manifest were signed.
+    ///
+    /// # Errors
+    /// If it might not.
     pub fn check(&self, device: &Recipient<'_>) -> Result<(), Refusal> {
         if self.hardware != device.hardware {
             return Err(Refusal::WrongHardware);

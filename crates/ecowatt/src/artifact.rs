@@ -151,7 +151,7 @@ fn verify(args: &VerifyArgs, now: UnixMs) -> anyhow::Result<()> {
         bail!("the manifest {shown} is for {}, not for {hardware}", manifest.hardware);
     }
     check_image(&args.image, &manifest)?;
-    let Manifest { version, hardware, image, .. } = manifest;
+    let Manifest { version, hardware, image, .. } = manifest.into_manifest();
     writeln!(
         io::stdout(),
         "version {version} for {hardware}, {} bytes, valid until {expires}: everything holds",

@@ -16,7 +16,8 @@ pub fn artifact_manifest(data: &[u8]) {
     let mut again = [0; MANIFEST_MAX];
     let length = claimed.sign(&stranger, &mut again).expect("what was read fits");
     let signed = UnverifiedManifest::parse(&again[..length]).expect("what was signed is read");
-    assert!(signed.verify(&[stranger.public()]) == Ok(claimed));
+    let verified = signed.verify(&[stranger.public()]).expect("it is its signature");
+    assert_eq!(verified.into_manifest(), claimed);
     assert_eq!(length, data.len(), "one encoding");
 }
 

@@ -1,8 +1,8 @@
 //! The update of a device's program: two slots, and a record that says which of them starts.
 //!
 //! A pure state machine, like the device core: it takes events and the time and returns actions, it
-//! reads no clock, does no IO and allocates nothing. It is handed manifests that were verified
-//! already (`ecowatt_artifact`), and keeps one promise whatever is cut off when: a device starts
+//! reads no clock, does no IO and allocates nothing. It takes manifests that were verified and
+//! admitted ([`ecowatt_artifact::Admitted`]), and keeps one promise whatever is cut off when: a device starts
 //! the confirmed image or a whole, verified one that is on trial, and nothing else.
 //!
 //! The order makes it so. The record says that nothing in the other slot counts before that slot is

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use ecowatt_artifact::{Hash, Image, ImageCheck, Manifest, PieceCheck, sha256};
+use ecowatt_artifact::{Admitted, Hash, Image, ImageCheck, PieceCheck, sha256};
 use ecowatt_model::MonoMs;
 
 use crate::action::{Action, Health, OfferError, Progress};
@@ -139,12 +139,11 @@ impl Update {
         self.running != self.record.confirmed
     }
 
-    /// Takes an image whose manifest was verified and checked. The same image may be offered with
-    /// every reply; another one replaces it.
+    /// Takes an image. The same one may be offered with every reply; another one replaces it.
     ///
     /// # Errors
     /// If it is not taken; nothing has changed then.
-    pub fn offer(&mut self, manifest: &Manifest<'_>) -> Result<(), OfferError> {
+    pub fn offer(&mut self, manifest: &Admitted<'_>) -> Result<(), OfferError> {
         let (image, payload) = (manifest.image, &manifest.payload);
         if payload.compression.is_some() || payload.base.is_some() || payload.encryption.is_some() {
             return Err(OfferError::NotPlain);

@@ -8,7 +8,7 @@ use minicbor::decode::{Decoder, Error as DecodeError};
 
 use crate::cbor::{self, BufferTooSmall, CursorEncoder, EncodeError};
 use crate::image::sha256;
-use crate::manifest::{Manifest, ManifestError, UnverifiedManifest};
+use crate::manifest::{ManifestError, UnverifiedManifest, VerifiedManifest};
 use crate::tree::Hash;
 use crate::trust::role::Role;
 use crate::trust::root::Root;
@@ -300,7 +300,7 @@ impl Current<'_> {
     ///
     /// # Errors
     /// If it is not.
-    pub fn manifest<'m>(&self, manifest: &'m [u8]) -> Result<Manifest<'m>, TrustError> {
+    pub fn manifest<'m>(&self, manifest: &'m [u8]) -> Result<VerifiedManifest<'m>, TrustError> {
         if !self.targets.manifests.contains(&sha256(manifest)) {
             return Err(TrustError::Unlisted);
         }

@@ -1,7 +1,8 @@
 //! Which devices install what: every refusal, and that nothing else is refused.
 
 use ecowatt_artifact::{
-    Compression, Encryption, Image, Manifest, Payload, Profiles, Recipient, Refusal, sha256,
+    Compression, Encryption, Image, Manifest, Payload, Profiles, Recipient, Refusal,
+    UnverifiedManifest, sha256,
 };
 use ecowatt_model::UnixMs;
 
@@ -27,6 +28,12 @@ fn manifest() -> Manifest<'static> {
 #[test]
 fn newer_image_for_this_hardware_is_installed() {
     assert_eq!(manifest().check(&device()), Ok(()));
+    let file = crate::signed(&manifest());
+    let verified =
+        || UnverifiedManifest::parse(&file).unwrap().verify(&[crate::key().public()]).unwrap();
+    assert_eq!(*verified().admit(&device()).unwrap(), manifest());
+    let expired = Recipient { now: Some(EXPIRES), ..device() };
+    assert_eq!(verified().admit(&expired), Err(Refusal::Expired));
 }
 
 #[test]

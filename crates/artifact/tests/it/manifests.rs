@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use crate::{image, key, manifest_of, signed, version};
 
 fn verify(bytes: &[u8]) -> Result<Manifest<'_>, ManifestError> {
-    UnverifiedManifest::parse(bytes)?.verify(&[key().public()])
+    let verified = UnverifiedManifest::parse(bytes)?.verify(&[key().public()])?;
+    Ok(verified.into_manifest())
 }
 
 /// Signs any content as a manifest.

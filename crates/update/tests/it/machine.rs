@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ecowatt_artifact::{Compression, Manifest, Payload, PieceSize, leaf, proof, sha256};
+use ecowatt_artifact::{Compression, Manifest, PieceSize, leaf, proof, sha256};
 use ecowatt_model::MonoMs;
 use ecowatt_update::{
     Action, Health, ImageSlot, OfferError, Phase, Progress, Record, Revert, TRIAL_MAX,
@@ -10,7 +10,7 @@ use ecowatt_update::{
 };
 
 use crate::disk::TestDisk;
-use crate::rig::{self, PIECE, Temper, World, deliver, describe, is_new};
+use crate::rig::{self, PIECE, Temper, World, admit, deliver, describe, is_new};
 
 const NOW: MonoMs = MonoMs(1);
 
@@ -30,7 +30,7 @@ fn trial(world: &World, starts_left: u8) -> Record {
 /// A machine that asks for its first piece.
 fn fetching(world: &World) -> Update {
     let mut update = Update::start(settled(world), ImageSlot::A, NOW);
-    update.offer(&world.manifest()).unwrap();
+    update.offer(world.manifest()).unwrap();
     assert_eq!(update.poll(NOW), Some(Action::Keep));
     assert_eq!(update.record().phase, Phase::Clearing { image: world.manifest().image });
     update.handle_kept(NOW, true);
@@ -107,7 +107,7 @@ fn server_that_damages_pieces_only_delays() {
     let (disk, world) = (TestDisk::default(), world());
     deliver(&disk, &world);
     let end = rig::run_with(&disk, &world, 5, |update| {
-        let _ = update.offer(&world.manifest());
+        let _ = update.offer(world.manifest());
     });
     assert!(is_new(&end, &world));
 }
@@ -117,7 +117,7 @@ fn resumed(world: &World, there: u32) -> Update {
     let phase = Phase::Staging { image: world.manifest().image };
     let mut update = Update::start(Record { phase, ..settled(world) }, ImageSlot::A, NOW);
     assert_eq!(update.poll(NOW), None, "the record does not name the pieces");
-    update.offer(&world.manifest()).unwrap();
+    update.offer(world.manifest()).unwrap();
     assert_eq!(update.poll(NOW), Some(Action::Measure(ImageSlot::B)));
     update.handle_length(NOW, Some(there));
     assert_eq!(update.poll(NOW), Some(Action::Fetch { index: 1 }));
@@ -180,7 +180,7 @@ fn slot_that_spoils_what_is_written_is_given_up() {
     assert_eq!(erasures, 3);
     assert_eq!(update.progress(), Progress::Reverted(Revert::Spoiled));
     assert_eq!(boot(update.record()).slot, ImageSlot::A);
-    assert_eq!(update.offer(&world.manifest()), Err(OfferError::FailedBefore));
+    assert_eq!(update.offer(world.manifest()), Err(OfferError::FailedBefore));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn image_on_trial_is_started_a_few_times_and_then_no_more() {
     assert_eq!(reverted.last, Some(Revert::TooManyStarts));
     assert_eq!(boot(&reverted).record, None);
     let mut update = Update::start(reverted, ImageSlot::A, NOW);
-    assert_eq!(update.offer(&world.manifest()), Err(OfferError::FailedBefore));
+    assert_eq!(update.offer(world.manifest()), Err(OfferError::FailedBefore));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn trial_ends_after_its_time() {
     let end = NOW.plus(TRIAL_MAX);
     assert_eq!(update.poll(MonoMs(end.0 - 1)), None);
     assert_eq!(update.poll_at(), Some(end));
-    assert_eq!(update.offer(&world.manifest()), Err(OfferError::OnTrial));
+    assert_eq!(update.offer(world.manifest()), Err(OfferError::OnTrial));
     assert_eq!(update.poll(end), Some(Action::Keep));
     assert_eq!(update.record().last, Some(Revert::Unhealthy));
     // If that cannot be made durable, the starts that are left still run out.
@@ -256,11 +256,10 @@ fn other_image_replaces_the_one_that_is_fetched() {
     let world = world();
     let mut update = fetching(&world);
     let other = b"a third image".repeat(500);
-    let (image, payload) = describe(&other);
-    let manifest = Manifest { image, payload, hardware: "test", ..Manifest::EMPTY };
+    let (manifest, image) = (admit(&other, |_| {}), describe(&other).0);
     assert_eq!(update.offer(&manifest), Err(OfferError::Busy));
     update.handle_fetched(NOW, None);
-    assert_eq!(update.offer(&world.manifest()), Ok(()), "the same again");
+    assert_eq!(update.offer(world.manifest()), Ok(()), "the same again");
     assert_eq!(update.offer(&manifest), Ok(()));
     let now = update.poll_at().unwrap();
     assert_eq!(update.poll(now), Some(Action::Keep));
@@ -270,14 +269,12 @@ fn other_image_replaces_the_one_that_is_fetched() {
 #[test]
 fn payload_that_is_not_the_image_is_refused() {
     let mut update = Update::start(settled(&world()), ImageSlot::A, NOW);
-    let plain = world().manifest();
-    let changes: [fn(&mut Payload); 2] = [
-        |payload| payload.compression = Some(Compression(1)),
-        |payload| payload.base = Some([0; 32]),
+    let changes: [fn(&mut Manifest<'static>); 2] = [
+        |manifest| manifest.payload.compression = Some(Compression(1)),
+        |manifest| manifest.payload.base = Some([5; 32]),
     ];
     for change in changes {
-        let mut manifest = plain.clone();
-        change(&mut manifest.payload);
+        let manifest = admit(&world().new, change);
         assert_eq!(update.offer(&manifest), Err(OfferError::NotPlain));
     }
     assert_eq!(update.poll(NOW), None);

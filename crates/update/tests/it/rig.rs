@@ -2,9 +2,11 @@
 //! and erased, the record is a pair of copies.
 
 use ecowatt_artifact::{
-    Description, Hash, Image, Manifest, PROOF_MAX, Payload, PieceSize, leaf, proof, sha256,
+    Admitted, Compression, Description, Hash, Image, MANIFEST_MAX, Manifest, PROOF_MAX, Payload,
+    PieceSize, Recipient, UnverifiedManifest, leaf, proof, sha256,
 };
-use ecowatt_model::MonoMs;
+use ecowatt_envelope::signed::SignatureKey;
+use ecowatt_model::{MonoMs, UnixMs};
 use ecowatt_node::storage::{Area, Areas, SmallArea, TwoCopies};
 use ecowatt_update::{Action, Health, ImageSlot, Phase, RECORD_BYTES, Record, Update, boot};
 
@@ -32,6 +34,32 @@ pub(crate) struct World {
     pub(crate) old: Vec<u8>,
     pub(crate) new: Vec<u8>,
     pub(crate) temper: Temper,
+    admitted: Admitted<'static>,
+}
+
+/// Signs the manifest of an image and lets a device admit it.
+pub(crate) fn admit(
+    image: &[u8],
+    change: impl FnOnce(&mut Manifest<'static>),
+) -> Admitted<'static> {
+    let (image, payload) = describe(image);
+    let (version, expires) = ("1.0.0".parse().unwrap(), UnixMs(1));
+    let mut manifest =
+        Manifest { version, expires, image, payload, hardware: "test", ..Manifest::EMPTY };
+    change(&mut manifest);
+    let (key, mut file) = (SignatureKey::new(&[7; 32]), [0; MANIFEST_MAX]);
+    let length = manifest.sign(&key, &mut file).unwrap();
+    // A few hundred bytes for each test.
+    let file = Box::leak(Box::<[u8]>::from(&file[..length]));
+    let verified = UnverifiedManifest::parse(file).unwrap().verify(&[key.public()]).unwrap();
+    let device = Recipient {
+        hardware: "test",
+        now: Some(UnixMs(0)),
+        image: manifest.payload.base.unwrap_or_default(),
+        compressions: &[Compression(1)],
+        ..Recipient::EMPTY
+    };
+    verified.admit(&device).unwrap()
 }
 
 impl World {
@@ -39,12 +67,13 @@ impl World {
         let image = |seed: usize, len: usize| {
             (0..len).map(|at| u8::try_from((at * seed + at / 253) % 256).unwrap()).collect()
         };
-        Self { old: image(5, bytes - 700), new: image(11, bytes), temper }
+        let (old, new): (Vec<u8>, Vec<u8>) = (image(5, bytes - 700), image(11, bytes));
+        let admitted = admit(&new, |_| {});
+        Self { old, new, temper, admitted }
     }
 
-    pub(crate) fn manifest(&self) -> Manifest<'static> {
-        let (image, payload) = describe(&self.new);
-        Manifest { image, payload, hardware: "test", ..Manifest::EMPTY }
+    pub(crate) fn manifest(&self) -> &Admitted<'static> {
+        &self.admitted
     }
 }
 
@@ -116,7 +145,7 @@ struct Device<'w, D> {
 /// Switches the device on again and again until there is nothing left to do.
 pub(crate) fn run<D: Areas + Clone>(disk: &D, world: &World) -> End {
     run_with(disk, world, 0, |update| {
-        let _ = update.offer(&world.manifest());
+        let _ = update.offer(world.manifest());
     })
 }
 

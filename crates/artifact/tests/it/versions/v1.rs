@@ -80,7 +80,7 @@ fn check(manifest: &Manifest<'_>, golden: &str) {
     assert_eq!(out[..length], golden);
     let read = UnverifiedManifest::parse(&golden).unwrap();
     assert_eq!(read.signer(), key().public().id());
-    assert_eq!(read.verify(&[key().public()]).unwrap(), *manifest);
+    assert_eq!(*read.verify(&[key().public()]).unwrap(), *manifest);
     assert_eq!(read.claimed().unwrap(), *manifest);
 }
 
