@@ -7,7 +7,7 @@
 mod access;
 mod audit;
 mod command;
-mod config;
+mod configuration;
 mod device;
 mod error;
 mod event;
@@ -27,7 +27,7 @@ pub use command::{
     CommandKindList, CommandList, CommandScope, CommandState, CommandStatistics, CommandTransition,
     CreateCommand,
 };
-pub use config::{
+pub use configuration::{
     ConfigChange, ConfigHistory, ConfigReport, ConfigState, DeviceConfig, Setting, SettingChange,
     SettingKind, SettingList, SettingOrigin, SettingRefusal, SettingScope, SettingState,
     SettingStatus, SettingValue, UpdateConfig,

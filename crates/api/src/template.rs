@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::{SettingChange, SettingValue};
+use crate::configuration::{SettingChange, SettingValue};
 use crate::device::DeviceState;
 
 /// A template.

@@ -13,7 +13,7 @@ mod auth;
 mod change_refused;
 mod claims;
 mod commands;
-mod config;
+mod configuration;
 mod devices;
 mod document;
 mod error;
@@ -87,9 +87,9 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(telemetry::list_energy))
         .routes(routes!(sites::list_sites))
         .routes(routes!(profiles::list_profiles))
-        .routes(routes!(config::list_settings))
-        .routes(routes!(config::find_config))
-        .routes(routes!(config::list_config_changes))
+        .routes(routes!(configuration::list_settings))
+        .routes(routes!(configuration::find_config))
+        .routes(routes!(configuration::list_config_changes))
         .routes(routes!(templates::list_templates))
         .routes(routes!(templates::find_template))
         .routes(routes!(templates::list_template_changes))
@@ -107,7 +107,7 @@ fn guarded() -> [(Right, OpenApiRouter<App>); 4] {
         .routes(routes!(devices::update_device, devices::delete_device))
         .routes(routes!(devices::delete_device_keys))
         .routes(routes!(devices::reset_device))
-        .routes(routes!(config::update_config))
+        .routes(routes!(configuration::update_config))
         .routes(routes!(templates::create_template))
         .routes(routes!(templates::preview_template))
         .routes(routes!(templates::update_template, templates::delete_template))

@@ -10,7 +10,7 @@ use ecowatt_store::DeviceQuery;
 
 use super::App;
 use super::auth::{Acting, Caller};
-use super::config::device_config;
+use super::configuration::device_config;
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{Body, DevicePath, device_number};

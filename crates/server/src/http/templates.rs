@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::auth::{Acting, Caller};
-use super::config::{changed_setting, setting_refused, value};
+use super::configuration::{changed_setting, setting_refused, value};
 use super::error::ApiError;
 use super::error_code::ErrorCode;
 use super::extract::{Body, Params, device_number};

@@ -8,7 +8,7 @@ mod answers;
 mod audit;
 mod bad_input;
 mod commands;
-mod config;
+mod configuration;
 mod device_address;
 mod disk;
 mod document;
