@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { demo, DESK, expectAccessible, expectNoSideways, expectTouchable, launch, PHONE, signedIn, VIEWS, visit } from "./browser";
+import { DESK, expectAccessible, expectNoSideways, expectTouchable, launch, PHONE, VIEWS } from "./browser";
+import { demo, signedIn, visit } from "./demo";
 
 let browser: Browser;
 beforeAll(async () => {

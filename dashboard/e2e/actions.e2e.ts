@@ -1,7 +1,8 @@
 /** What operators do on the pages, end to end. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { DEADLINE_MS, demo, DESK, firstDevice, launch, PHONE, picture, signedIn, visit, type Visit } from "./browser";
+import { DEADLINE_MS, DESK, launch, PHONE, picture } from "./browser";
+import { demo, firstDevice, signedIn, visit, type Visit } from "./demo";
 
 const device = `/devices/${firstDevice}`;
 const range = (page: Page) => page.getByTestId("range");

@@ -1,18 +1,12 @@
 /**
- * A browser on a running server. `ECOWATT_DEMO_JSON` names the file that `ecowatt demo` writes;
- * `CHROMIUM` the browser's executable; `ECOWATT_SCREENSHOTS` the folder for pictures.
+ * A browser and what every page must fulfil in it. `CHROMIUM` names the browser's executable,
+ * `ECOWATT_SCREENSHOTS` the folder for pictures.
  */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import axe from "axe-core";
-import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import { chromium, type Browser, type Page } from "playwright-core";
 import { expect } from "vitest";
-
-interface Demo {
-  url: string;
-  token: string;
-  devices: { id: string; inverter: string }[];
-}
 
 export interface View {
   name: string;
@@ -39,16 +33,6 @@ export const DEADLINE_MS = 30_000;
 
 const AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-function readDemo(): Demo {
-  const path = process.env.ECOWATT_DEMO_JSON;
-  if (!path) throw new Error("ECOWATT_DEMO_JSON must name the file that `ecowatt demo` writes");
-  return JSON.parse(readFileSync(path, "utf8")) as Demo;
-}
-
-export const demo = readDemo();
-
-export const firstDevice = demo.devices[0]!.id;
-
 export async function launch(): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -62,44 +46,6 @@ export async function launch(): Promise<Browser> {
       "--disable-sync",
     ],
   });
-}
-
-export interface Visit {
-  context: BrowserContext;
-  page: Page;
-  /** Errors on the console and uncaught exceptions, in their words. */
-  errors: string[];
-}
-
-export async function visit(browser: Browser, view: View): Promise<Visit> {
-  const context = await browser.newContext({
-    baseURL: demo.url,
-    viewport: { width: view.width, height: view.height },
-    colorScheme: view.scheme,
-    isMobile: view.isPhone,
-    hasTouch: view.isPhone,
-    deviceScaleFactor: view.isPhone ? 2 : 1,
-  });
-  const page = await context.newPage();
-  page.setDefaultTimeout(DEADLINE_MS);
-  const errors: string[] = [];
-  page.on("console", (message) => {
-    if (message.type() === "error") errors.push(`${message.text()} (${message.location().url})`);
-  });
-  page.on("pageerror", (error) => errors.push(error.message));
-  return { context, page, errors };
-}
-
-/** Opens the link that the demonstration prints, and waits for the fleet. */
-export async function signIn(page: Page): Promise<void> {
-  await page.goto(`/#token=${demo.token}`);
-  await page.getByRole("heading", { name: "Fleet" }).waitFor();
-}
-
-export async function signedIn(browser: Browser, view: View): Promise<Visit> {
-  const visited = await visit(browser, view);
-  await signIn(visited.page);
-  return visited;
 }
 
 export interface BrokenRule {

@@ -1,16 +1,8 @@
 /** Every page in every view loads without errors, breaks no accessibility rule, and fits the screen. */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  expectAccessible,
-  expectNoSideways,
-  firstDevice,
-  launch,
-  picture,
-  signedIn,
-  VIEWS,
-  visit,
-} from "./browser";
+import { expectAccessible, expectNoSideways, launch, picture, VIEWS } from "./browser";
+import { firstDevice, signedIn, visit } from "./demo";
 
 const device = `/devices/${firstDevice}`;
 

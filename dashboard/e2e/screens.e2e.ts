@@ -1,7 +1,8 @@
 /** What fits on a screen, and the size of touch targets. */
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { expectNoSideways, expectTouchable, firstDevice, launch, PHONE, PHONE_SIDEWAYS, signedIn, TABLET, visit, WALL } from "./browser";
+import { expectNoSideways, expectTouchable, launch, PHONE, PHONE_SIDEWAYS, TABLET, WALL } from "./browser";
+import { firstDevice, signedIn, visit } from "./demo";
 
 const device = `/devices/${firstDevice}`;
 

@@ -5,7 +5,7 @@ export default defineConfig({
   root: import.meta.dirname,
   test: {
     include: ["*.e2e.ts"],
-    // The gallery takes as long as all the others: `npm run gallery` opens it.
+    // The gallery needs no server and takes as long as all the others: `npm run gallery` opens it.
     exclude: process.env["npm_lifecycle_event"] === "gallery" ? [] : ["gallery.e2e.ts"],
     fileParallelism: false,
     testTimeout: 60_000,

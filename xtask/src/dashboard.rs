@@ -69,6 +69,23 @@ pub(crate) fn browser(root: &Root) -> Result<()> {
     tests
 }
 
+/// Opens every component in every state, in these of the four views: one of each width and of each
+/// theme. All four take twice as long; `npm run gallery` opens them.
+const GALLERY_VIEWS: &str = "desk-light,phone-dark";
+
+/// Checks the gallery in a browser, without a server.
+pub(crate) fn gallery(root: &Root) -> Result<()> {
+    let folder = root.join("dashboard");
+    check(command(root, "npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+    check(
+        command(root, "npm")
+            .args(["run", "gallery"])
+            .env("ECOWATT_VIEWS", GALLERY_VIEWS)
+            .env("ECOWATT_SCREENSHOTS", root.target().join("screenshots"))
+            .current_dir(&folder),
+    )
+}
+
 /// Whether Node is recent enough for the dashboard's tools.
 fn recent_node(root: &Root) -> Result<()> {
     let version = output(command(root, "node").arg("--version"))?;

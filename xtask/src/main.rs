@@ -77,7 +77,8 @@ fn dispatch(command: &str, rest: &[String]) -> Result<()> {
         "mutations" => mutations::run(&root, rest),
         "dashboard" => dashboard::build(&root),
         "browser" => dashboard::browser_is_there(&root, Missing::Install)
-            .and_then(|()| dashboard::browser(&root)),
+            .and_then(|()| dashboard::browser(&root))
+            .and_then(|()| dashboard::gallery(&root)),
         "microcontroller" => {
             let mut untested = Untested::new();
             microcontroller(&root, Missing::Install, &mut untested)?;
@@ -112,7 +113,10 @@ fn test(root: &Root, missing: Missing) -> Result<Untested> {
     microcontroller(root, missing, &mut without_tools)?;
     say(&without_tools);
     match step("a browser", || dashboard::browser_is_there(root, missing)) {
-        Ok(()) => step("pages in a real browser", || dashboard::browser(root))?,
+        Ok(()) => {
+            step("pages in a real browser", || dashboard::browser(root))?;
+            step("every component in every state", || dashboard::gallery(root))?;
+        }
         Err(error) => untested.push(format!("pages in a browser: {error:#}")),
     }
     Ok(untested)
