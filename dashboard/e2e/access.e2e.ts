@@ -208,7 +208,7 @@ describe("a claim code", () => {
       // Not the current power: this agent uses the wall clock, the demonstration a clock of its own.
       await page.locator(`tr[data-point="ac.power"] td`).first().getByText(/\d/).waitFor({ timeout: FIRST_READING_MS });
 
-      await page.getByRole("button", { name: "Settings" }).click();
+      await page.getByRole("button", { name: "Management" }).click();
       const key = panel(page, "Key");
       const question = page.getByRole("dialog");
       await key.getByRole("button", { name: "Revoke key" }).click();

@@ -2,7 +2,7 @@
 import type { Enrolment, OpenClaim, Role, RunningSession, Token } from "../../src/api/types";
 import { AccessPage } from "../../src/pages/access/AccessPage";
 import { NewToken } from "../../src/pages/access/NewToken";
-import { Until } from "../../src/pages/access/Until";
+import { Expiry } from "../../src/pages/access/Expiry";
 import { EnrolDialog } from "../../src/pages/enrol/EnrolDialog";
 import { RenewDialog } from "../../src/pages/enrol/RenewDialog";
 import { Refusal, type Answers } from "../answers";
@@ -103,12 +103,12 @@ export const ACCESS: Part[] = [
     ],
   },
   {
-    name: "Until",
+    name: "Expiry",
     layout: "list",
     cases: [
-      { name: "days", show: <Until at={iso(NOW + 60 * DAY)} /> },
-      { name: "over", show: <Until at={ago(DAY)} /> },
-      { name: "without end", show: <Until at={null} /> },
+      { name: "days", show: <Expiry at={iso(NOW + 60 * DAY)} /> },
+      { name: "over", show: <Expiry at={ago(DAY)} /> },
+      { name: "without end", show: <Expiry at={null} /> },
     ],
   },
   {

@@ -5,7 +5,7 @@ import { Confirm } from "../../src/components/Confirm";
 import { Copy } from "../../src/components/Copy";
 import { Dialog } from "../../src/components/Dialog";
 import { Link } from "../../src/components/Link";
-import { Mark } from "../../src/components/Mark";
+import { Logo } from "../../src/components/Logo";
 import { Problem, Skeleton } from "../../src/components/Problem";
 import { ApiError } from "../../src/api/client";
 import { LONG, LONG_WORDS } from "../fixtures";
@@ -55,12 +55,12 @@ export const BASICS: Part[] = [
     ],
   },
   {
-    name: "Link and Mark",
+    name: "Link and Logo",
     layout: "list",
     cases: [
       { name: "link", show: <Link to="/">Go to the fleet</Link> },
-      { name: "mark", show: <Mark /> },
-      { name: "large mark", show: <Mark size={32} /> },
+      { name: "small logo", show: <Logo /> },
+      { name: "large logo", show: <Logo size={32} /> },
     ],
   },
   {

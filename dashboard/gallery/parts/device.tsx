@@ -294,18 +294,18 @@ export const DEVICE: Part[] = [
     ],
   },
   {
-    name: "Settings",
+    name: "Management",
     layout: "panel",
     cases: [
-      settings("of an owner", detail()),
-      settings("of a viewer", detail(), { "GET /session": SESSIONS.viewer }),
-      settings("without a key", WAITING, {
+      managed("of an owner", detail()),
+      managed("of a viewer", detail(), { "GET /session": SESSIONS.viewer }),
+      managed("without a key", WAITING, {
         "GET /claims": [{ id: "AAAAA", device: "dev-4", device_name: "Garage", created: ago(7_200_000), expires: "2026-06-22T12:00:00Z" }],
       }),
-      settings("revoked", detail({ link: { ...detail().link, key_revoked: ago(60_000) } })),
-      settings("long names", detail(EXTREME)),
-      settings("deleting", detail(), {}, () => press("Delete device")),
-      settings("another zone is refused", detail(), {
+      managed("revoked", detail({ link: { ...detail().link, key_revoked: ago(60_000) } })),
+      managed("long names", detail(EXTREME)),
+      managed("deleting", detail(), {}, () => press("Delete device")),
+      managed("another zone is refused", detail(), {
         "PATCH /sites/{id}": new Refusal(409, "past_days", "past days keep the bounds of the old zone"),
       }, async () => {
         await fill("Site's time zone", "Asia/Tokyo");
@@ -369,6 +369,6 @@ function diagnosed(name: string, device: DeviceDetail): Case {
   return { name, show: page, params: { tab: "diagnostics" }, answers: answers(device) };
 }
 
-function settings(name: string, device: DeviceDetail, more: Answers = {}, act?: () => Promise<void>): Case {
-  return { name, show: page, params: { tab: "settings" }, answers: answers(device, more), ...(act && { act }) };
+function managed(name: string, device: DeviceDetail, more: Answers = {}, act?: () => Promise<void>): Case {
+  return { name, show: page, params: { tab: "management" }, answers: answers(device, more), ...(act && { act }) };
 }

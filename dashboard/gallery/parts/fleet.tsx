@@ -1,5 +1,5 @@
 /** The fleet's page. */
-import { HeadLine } from "../../src/pages/fleet/HeadLine";
+import { FleetSummary } from "../../src/pages/fleet/FleetSummary";
 import { FleetPage } from "../../src/pages/fleet/FleetPage";
 import type { Device, DeviceList } from "../../src/api/types";
 import { Refusal, type Answers } from "../answers";
@@ -45,12 +45,12 @@ export const FLEET: Part[] = [
     ],
   },
   {
-    name: "HeadLine",
+    name: "FleetSummary",
     layout: "list",
     cases: [
-      ...casesFor(DEVICES, (state) => <HeadLine devices={[DEVICES[state]]} total={1} chosen={new Set()} onChange={nothing} />),
-      { name: "every state, one chosen", show: <HeadLine devices={ALL} total={6} chosen={new Set(["faulty"])} onChange={nothing} /> },
-      { name: "huge", show: <HeadLine devices={[EXTREME, { ...EXTREME, id: "dev-2", site: SITE }]} total={1_048_576} chosen={new Set()} onChange={nothing} /> },
+      ...casesFor(DEVICES, (state) => <FleetSummary devices={[DEVICES[state]]} total={1} chosen={new Set()} onChange={nothing} />),
+      { name: "every state, one chosen", show: <FleetSummary devices={ALL} total={6} chosen={new Set(["faulty"])} onChange={nothing} /> },
+      { name: "huge", show: <FleetSummary devices={[EXTREME, { ...EXTREME, id: "dev-2", site: SITE }]} total={1_048_576} chosen={new Set()} onChange={nothing} /> },
     ],
   },
 ];

@@ -1,7 +1,7 @@
 /** Frame of the sign-in and set-up pages. */
 import type { ReactNode } from "react";
 import { ThemeSwitch } from "./Header";
-import { Mark } from "./Mark";
+import { Logo } from "./Logo";
 import styles from "./Entry.module.css";
 
 export function Entry({ title, children }: { title: string; children: ReactNode }) {
@@ -9,7 +9,7 @@ export function Entry({ title, children }: { title: string; children: ReactNode 
     <main className={styles.entry}>
       <div className={styles.card}>
         <div className={styles.brand}>
-          <Mark size={32} />
+          <Logo size={32} />
           <span>EcoWatt</span>
           <ThemeSwitch />
         </div>

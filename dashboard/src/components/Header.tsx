@@ -10,7 +10,7 @@ import { setTheme, useTheme, type Theme } from "../lib/theme";
 import { Dialog } from "./Dialog";
 import { Link } from "./Link";
 import { LiveDot } from "./LiveDot";
-import { Mark } from "./Mark";
+import { Logo } from "./Logo";
 import styles from "./Header.module.css";
 
 const THEMES: Record<Theme, { next: Theme; icon: typeof Sun; label: string }> = {
@@ -81,7 +81,7 @@ export function Header({ session }: { session: Session | undefined }) {
     <header className={styles.bar}>
       <div className={styles.inside}>
         <Link to="/" className={styles.brand} aria-label="EcoWatt, fleet">
-          <Mark />
+          <Logo />
           <span>EcoWatt</span>
         </Link>
         <nav aria-label="Pages" className={styles.nav}>

@@ -12,7 +12,7 @@ import { Link } from "../../components/Link";
 import { Problem, Skeleton } from "../../components/Problem";
 import { countText } from "../../lib/format";
 import { ownZone } from "../../lib/zone";
-import { Until } from "./Until";
+import { Expiry } from "./Expiry";
 import { NewToken } from "./NewToken";
 import { ROLES } from "./roles";
 import styles from "./Access.module.css";
@@ -132,7 +132,7 @@ function Tokens() {
                     {ROLES[token.role].word}
                   </td>
                   <td data-label="Valid">
-                    <Until at={token.expires} />
+                    <Expiry at={token.expires} />
                   </td>
                   <td data-label="Last used">
                     <Age at={token.last_used} zone={ownZone()} why="Never used" />
@@ -238,7 +238,7 @@ function SessionRow({ session, onEnd }: { session: RunningSession; onEnd: () => 
         <Age at={session.last_used} zone={ownZone()} why="Not used since signing in" />
       </td>
       <td data-label="Valid">
-        <Until at={session.expires} />
+        <Expiry at={session.expires} />
       </td>
       <td className={styles.act}>
         {!session.is_own && (
@@ -298,7 +298,7 @@ function ClaimRow({ claim, onEnd }: { claim: OpenClaim; onEnd: () => Promise<unk
       <td data-label="Created">
         <Age at={claim.created} zone={ownZone()} why="" />
       </td>
-      <td data-label="Valid">{claim.expires ? <Until at={claim.expires} /> : <Absent why="" />}</td>
+      <td data-label="Valid">{claim.expires ? <Expiry at={claim.expires} /> : <Absent why="" />}</td>
       <td className={styles.act}>
         <Button disabled={end.isPending} onClick={() => end.mutate()} aria-label={`Revoke code ${claim.id}`}>
           {end.isError ? "Try again" : "Revoke"}

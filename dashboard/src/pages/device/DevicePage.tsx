@@ -15,7 +15,7 @@ import { Diagnostics } from "./Diagnostics";
 import { EnergyTab } from "./energy/EnergyTab";
 import { LimitsTab } from "./limits/LimitsTab";
 import { Measurements } from "./Measurements";
-import { Settings } from "./Settings";
+import { Management } from "./Management";
 import styles from "./Device.module.css";
 
 const TABS = [
@@ -25,7 +25,7 @@ const TABS = [
   { name: "commands", label: "Commands" },
   { name: "limits", label: "Limits" },
   { name: "diagnostics", label: "Diagnostics" },
-  { name: "settings", label: "Settings" },
+  { name: "management", label: "Management" },
 ] as const;
 
 type Tab = (typeof TABS)[number]["name"];
@@ -98,7 +98,7 @@ function Known({ device }: { device: DeviceDetail }) {
       {tab === "commands" && <CommandsTab device={device} />}
       {tab === "limits" && <LimitsTab device={device} />}
       {tab === "diagnostics" && <Diagnostics device={device} />}
-      {tab === "settings" && <Settings device={device} />}
+      {tab === "management" && <Management device={device} />}
     </>
   );
 }

@@ -13,7 +13,7 @@ import { EnrolDialog } from "../enrol/EnrolDialog";
 import { DeviceCards } from "./DeviceCards";
 import { DeviceTable } from "./DeviceTable";
 import { FleetLoading } from "./FleetLoading";
-import { HeadLine } from "./HeadLine";
+import { FleetSummary } from "./FleetSummary";
 import { NoDevices } from "./NoDevices";
 import { matches, order, type Sort, readSort, writeSort } from "./list";
 import { SortChoice } from "./SortChoice";
@@ -116,7 +116,7 @@ function Devices({ fleet }: { fleet: Fleet }) {
 
   return (
     <>
-      <HeadLine devices={fleet.devices} total={fleet.total} chosen={states} onChange={narrow} />
+      <FleetSummary devices={fleet.devices} total={fleet.total} chosen={states} onChange={narrow} />
       <div className={styles.tools}>
         <div className={styles.search} role="search">
           <Search size={16} aria-hidden />

@@ -4,7 +4,7 @@ import { Absent, Figure, Power } from "../../components/Figure";
 import { DEVICE_STATES, STATES } from "../../components/State";
 import { countText, energy, numberText } from "../../lib/format";
 import { toggled } from "./StateFilter";
-import styles from "./HeadLine.module.css";
+import styles from "./FleetSummary.module.css";
 
 /** The sum over the devices that have the value, and their number. */
 function sum(values: (number | null | undefined)[]): { total: number; count: number } {
@@ -20,7 +20,7 @@ interface Props {
   onChange: (chosen: Set<DeviceState>) => void;
 }
 
-export function HeadLine({ devices, total, chosen, onChange }: Props) {
+export function FleetSummary({ devices, total, chosen, onChange }: Props) {
   const watts = sum(devices.map(({ power_w }) => power_w));
   const wattHours = sum(devices.map(({ energy_today_wh }) => energy_today_wh));
   const of = (count: number) =>

@@ -4,7 +4,7 @@ import { durationText } from "../../lib/format";
 import { exactText, ownZone } from "../../lib/zone";
 import styles from "./Access.module.css";
 
-export function Until({ at }: { at: string | null | undefined }) {
+export function Expiry({ at }: { at: string | null | undefined }) {
   const now = useNow();
   if (!at) return <span>no expiry</span>;
   const left = Date.parse(at) - now;

@@ -10,13 +10,13 @@ import { Confirm } from "../../components/Confirm";
 import { amountText, countText, power } from "../../lib/format";
 import { navigate } from "../../lib/route";
 import { isZone, ownZone } from "../../lib/zone";
-import { Until } from "../access/Until";
+import { Expiry } from "../access/Expiry";
 import { RenewDialog } from "../enrol/RenewDialog";
-import styles from "./Settings.module.css";
+import styles from "./Management.module.css";
 
 const NAME_MAX = 80;
 
-export function Settings({ device }: { device: DeviceDetail }) {
+export function Management({ device }: { device: DeviceDetail }) {
   const session = useSession();
   if (session.data && session.data.role !== "owner") {
     return <p className={styles.none}>Only an owner can change a device. You can view it.</p>;
@@ -213,7 +213,7 @@ function Key({ device }: { device: DeviceDetail }) {
       </p>
       {claim && (
         <p className={styles.hint}>
-          A claim code, {claim.id}-…, is unused, valid <Until at={claim.expires} />. A new one replaces it.
+          A claim code, {claim.id}-…, is unused, valid <Expiry at={claim.expires} />. A new one replaces it.
         </p>
       )}
       <div className={styles.actions}>
