@@ -48,7 +48,7 @@ use intake::Intake;
 use link::{Link, ReplyTo};
 use original::Original;
 
-pub(crate) use original::{TakenUpload, Unproven, UploadError};
+pub(crate) use original::{TakenUpload, Unproven, UploadError, UploadMessage};
 pub(crate) use original_calls::OriginalCalls;
 pub(crate) use original_remarks::{DIAGNOSTICS_BYTES_MAX, PowerReport, Recovery, plain_text};
 pub use rebuild::{RebuildError, rebuild};
@@ -237,10 +237,10 @@ impl Ingest {
     pub(crate) async fn take_upload(
         &self,
         id: &str,
-        body: &[u8],
+        message: UploadMessage<'_>,
     ) -> Result<TakenUpload, UploadError> {
         let remarks = &self.original_calls.remarks;
-        let taken = self.original.take(&self.intake, remarks, id, body).await;
+        let taken = self.original.take(&self.intake, remarks, id, message).await;
         let outcome = match &taken {
             Ok(_) => "stored",
             Err(UploadError::Unproven(Unproven::Replay { .. } | Unproven::UsedNonce)) => "stale",

@@ -314,7 +314,7 @@ mod tests {
             (&post, "/aggregated/", Kind::OriginalApi),
             (&post, "/aggregated/a/b", Kind::OriginalApi),
             (&get, "/aggregated/ESP32_001", Kind::OriginalApi),
-            (&get, "/aggregation", Kind::Page),
+            (&get, "/aggregation", Kind::OriginalApi),
             (&get, "/ready", Kind::Own),
         ];
         for (method, path, kind) in cases {

@@ -10,7 +10,11 @@ mod commands;
 mod config;
 mod config_change;
 mod devices;
+mod earlier;
+mod earlier_operators;
 mod extract;
+mod general;
+mod history;
 mod ota;
 mod power;
 mod reports;
@@ -40,6 +44,16 @@ pub(super) fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(power::report_original_energy))
         .routes(routes!(reports::report_original_recovery))
         .routes(routes!(reports::report_original_diagnostics))
+        .routes(routes!(earlier::take_first_generation_upload))
+        .routes(routes!(earlier::find_original_changes, earlier::take_original_changes))
+        .routes(routes!(earlier::take_original_commands))
+        .routes(routes!(earlier::poll_original_command))
+        .routes(routes!(earlier::report_original_command))
+        .routes(routes!(earlier::report_original_command_result))
+        .routes(routes!(earlier::check_earlier_original_update))
+        .routes(routes!(general::answer_original_ping))
+        .routes(routes!(general::find_original_default_config))
+        .routes(routes!(general::take_original_test_sync))
 }
 
 /// Routes for operators who may read.
@@ -53,6 +67,16 @@ pub(super) fn read_routes() -> OpenApiRouter<App> {
         .routes(routes!(power::find_original_energy))
         .routes(routes!(reports::find_original_recoveries))
         .routes(routes!(reports::find_original_diagnostics))
+        .routes(routes!(earlier_operators::list_earlier_original_commands))
+        .routes(routes!(earlier_operators::find_earlier_original_command))
+        .routes(routes!(earlier_operators::find_earlier_original_statistics))
+        .routes(routes!(general::find_original_statistics))
+        .routes(routes!(general::find_original_status))
+        .routes(routes!(general::find_original_security_statistics))
+        .routes(routes!(general::find_original_compression_statistics))
+        .routes(routes!(history::find_original_latest))
+        .routes(routes!(history::find_original_aggregation_latest))
+        .routes(routes!(history::list_original_history))
 }
 
 /// Routes for operators who may change things.
@@ -61,4 +85,7 @@ pub(super) fn write_routes() -> OpenApiRouter<App> {
         .routes(routes!(config_change::update_original_config))
         .routes(routes!(config_change::create_original_config_change))
         .routes(routes!(commands::create_original_command))
+        .routes(routes!(earlier_operators::update_original_device_settings))
+        .routes(routes!(earlier_operators::update_earlier_original_config))
+        .routes(routes!(earlier_operators::queue_original_command))
 }

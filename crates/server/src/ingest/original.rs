@@ -75,6 +75,15 @@ impl From<StoreError> for UploadError {
     }
 }
 
+/// An upload as it arrives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum UploadMessage<'a> {
+    /// JSON with nonce, text and tag.
+    Envelope(&'a [u8]),
+    /// The first generation: the body is the text, and headers have its number and tag.
+    Headers { nonce: u32, tag: &'a str, body: &'a [u8] },
+}
+
 /// An upload whose nonce is used, with what it brought.
 #[derive(Debug)]
 pub(crate) struct TakenUpload {
@@ -107,10 +116,15 @@ impl Original {
         intake: &Intake,
         remarks: &OriginalRemarks,
         id: &str,
-        body: &[u8],
+        message: UploadMessage<'_>,
     ) -> Result<TakenUpload, UploadError> {
         let received_at = self.clock.now();
-        let envelope = Envelope::parse(body)?;
+        let (envelope, body) = match message {
+            UploadMessage::Envelope(body) => (Envelope::parse(body)?, body),
+            UploadMessage::Headers { nonce, tag, body } => {
+                (Envelope::of_headers(nonce, tag, body), body)
+            }
+        };
         // Only who has the key waits for a turn.
         let found = self.find(id).await?;
         let text = envelope.open(&found)?;
@@ -199,10 +213,16 @@ fn fill(
     delivery.reports.push(Report::Status(report));
 }
 
+/// The text of an upload.
+enum Payload {
+    Base64(String),
+    Plain(Vec<u8>),
+}
+
 /// A secured upload.
 struct Envelope {
     nonce: u32,
-    payload: String,
+    payload: Payload,
     tag: String,
     is_encrypted: bool,
     /// Whether the text is meant to be no JSON.
@@ -222,11 +242,16 @@ impl Envelope {
         let flag = |name| outer.get(name).is_some_and(|flag| *flag == Value::Bool(true));
         Ok(Self {
             nonce: nonce.ok_or(Unproven::Field("nonce"))?,
-            payload: payload.as_str().ok_or(Unproven::Field("payload"))?.into(),
+            payload: Payload::Base64(payload.as_str().ok_or(Unproven::Field("payload"))?.into()),
             tag: tag.as_str().ok_or(Unproven::Field("mac"))?.into(),
             is_encrypted: flag("encrypted"),
             is_binary: flag("compressed"),
         })
+    }
+
+    fn of_headers(nonce: u32, tag: &str, body: &[u8]) -> Self {
+        let (payload, tag) = (Payload::Plain(body.to_vec()), tag.into());
+        Self { nonce, payload, tag, is_encrypted: false, is_binary: false }
     }
 
     fn counter(&self) -> Counter {
@@ -255,7 +280,12 @@ impl Envelope {
     /// Wrong padding counts as a wrong tag, or the answer would tell something of the text.
     fn verified_text(&self, found: &OriginalDevice) -> Result<Vec<u8>, Unproven> {
         let key = OriginalKey::new(found.key.secret);
-        let mut text = from_base64(&self.payload).ok_or(Unproven::Base64)?;
+        let (mut text, place) = match &self.payload {
+            Payload::Base64(text) => {
+                (from_base64(text).ok_or(Unproven::Base64)?, NoncePlace::Before)
+            }
+            Payload::Plain(text) => (text.clone(), NoncePlace::After),
+        };
         if self.is_encrypted {
             let length = key.decrypt(&mut text).map_err(|error| match error {
                 DecryptError::Length(_) => Unproven::Length,
@@ -263,7 +293,7 @@ impl Envelope {
             })?;
             text.truncate(length);
         }
-        let is_right = key.verifies(NoncePlace::Before, self.nonce, &text, &self.tag);
+        let is_right = key.verifies(place, self.nonce, &text, &self.tag);
         if is_right { Ok(text) } else { Err(Unproven::Tag) }
     }
 }

@@ -76,6 +76,16 @@ impl OriginalCalls {
         Ok(OriginalConfig { values, update: offer.update })
     }
 
+    /// Returns what a device reported to have.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn held_values(&self, id: &str) -> Result<Settings, StoreError> {
+        let Some((device, key)) = self.find(id).await? else { return Ok(Settings::default()) };
+        let config = self.store.find_config(device).await?;
+        Ok(config.report_under(key).map(|held| held.values.clone()).unwrap_or_default())
+    }
+
     /// Notes that a device has applied what it was offered last; returns whether it was offered
     /// anything.
     ///
@@ -97,6 +107,16 @@ impl OriginalCalls {
         let values = held.map(|held| held.values.clone()).unwrap_or_default();
         self.report(caller, reported(generation, OriginalOffer::of(&settings), &values)).await?;
         Ok(true)
+    }
+
+    /// Returns the settings of a device of an earlier generation, which acknowledges nothing: one
+    /// that asks again has taken what it was answered before.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn changes(&self, id: &str) -> Result<OriginalConfig, StoreError> {
+        self.acknowledge(id).await?;
+        self.config(id).await
     }
 
     /// Notes what a device reports to have.

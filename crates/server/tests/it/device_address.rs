@@ -11,26 +11,37 @@ use crate::rig::device::TestDevice;
 use crate::rig::world::World;
 
 /// Operations that are answered at the devices' address. A new one must be added here.
-const FOR_DEVICES: [&str; 19] = [
+const FOR_DEVICES: [&str; 30] = [
+    "get /changes",
     "get /commands/{id}/poll",
+    "get /config",
     "get /config/{id}",
     "get /health",
     "get /ota/check/{id}",
     "get /ota/chunk/{id}",
     "get /ota/status",
+    "get /ping",
     "post /aggregated/{id}",
+    "post /changes",
+    "post /command/get",
+    "post /command/poll",
+    "post /command/report",
+    "post /command/result",
     "post /commands/{id}/result",
     "post /config/{id}/acknowledge",
     "post /config/{id}/current",
     "post /devices",
     "post /diagnostics/{id}",
     "post /fault/recovery",
+    "post /integration/test/sync",
     "post /link",
     "post /link/enrol",
+    "post /ota/check",
     "post /ota/initiate/{id}",
     "post /ota/{id}/complete",
     "post /ota/{id}/progress",
     "post /power/energy/{id}",
+    "post /process",
 ];
 
 async fn world() -> World {

@@ -21,6 +21,7 @@ mod misread;
 mod original;
 mod original_calls;
 mod original_day;
+mod original_generations;
 mod pages;
 mod rebuild;
 mod recovery;

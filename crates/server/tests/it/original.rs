@@ -256,6 +256,28 @@ async fn command_stays_queued_while_the_device_only_uploads() {
 }
 
 #[tokio::test]
+async fn one_packet_as_a_text_is_stored_and_aggregates_in_json_are_only_acknowledged() {
+    let world = World::start().await;
+    let key = [7; 32];
+    let device = enrol(&world, "ESP32_001", key).await;
+    let now_s = Clock::system().now().0 / 1000;
+    // Without a layout a packet has all ten registers.
+    let ten = [0x70, 10].into_iter().chain(0..10).chain(
+        [2300u16, 150, 5000, 0, 0, 0, 0, 353, 50, 4000].into_iter().flat_map(u16::to_le_bytes),
+    );
+    let text = base64(&ten.collect::<Vec<u8>>());
+    let one = json!({ "timestamp": now_s - 60, "compressed_data": text }).to_string();
+    let row = json!({ "current": 1.5, "voltage": 230, "power": 345, "timestamp": now_s });
+    let rows = json!({ "aggregated_data": [row] }).to_string();
+    let no_list = json!({ "aggregated_data": 5 }).to_string();
+    for (nonce, text, status) in [(1, &one, 200), (2, &rows, 200), (3, &no_list, 400)] {
+        let answer = send(&world, "ESP32_001", &envelope(key, nonce, text)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    assert_eq!(samples(&world, &device).await, 1);
+}
+
+#[tokio::test]
 async fn uploads_at_once_are_taken_one_after_the_other() {
     let world = World::start().await;
     let key = [7; 32];

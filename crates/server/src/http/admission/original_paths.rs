@@ -12,27 +12,58 @@ pub(super) enum Caller {
 }
 
 /// First parts of its paths. `/health` is the server's own.
-const FIRST: [&str; 8] =
-    ["aggregated", "commands", "config", "devices", "diagnostics", "fault", "ota", "power"];
+const FIRST: [&str; 20] = [
+    "aggregated",
+    "aggregation",
+    "changes",
+    "command",
+    "commands",
+    "compression",
+    "config",
+    "device_settings",
+    "devices",
+    "diagnostics",
+    "fault",
+    "integration",
+    "latest",
+    "ota",
+    "ping",
+    "power",
+    "process",
+    "security",
+    "stats",
+    "status",
+];
 
 /// What devices call; `*` stands for any one part.
-const OF_DEVICES: [(Method, &str); 16] = [
+const OF_DEVICES: [(Method, &str); 27] = [
     (Method::POST, "aggregated/*"),
+    (Method::GET, "changes"),
+    (Method::POST, "changes"),
+    (Method::POST, "command/get"),
+    (Method::POST, "command/poll"),
+    (Method::POST, "command/report"),
+    (Method::POST, "command/result"),
     (Method::GET, "commands/*/poll"),
     (Method::POST, "commands/*/result"),
+    (Method::GET, "config"),
     (Method::GET, "config/*"),
     (Method::POST, "config/*/acknowledge"),
     (Method::POST, "config/*/current"),
     (Method::POST, "devices"),
     (Method::POST, "diagnostics/*"),
     (Method::POST, "fault/recovery"),
+    (Method::POST, "integration/test/sync"),
+    (Method::POST, "ota/check"),
     (Method::GET, "ota/status"),
     (Method::GET, "ota/check/*"),
     (Method::POST, "ota/initiate/*"),
     (Method::GET, "ota/chunk/*"),
     (Method::POST, "ota/*/progress"),
     (Method::POST, "ota/*/complete"),
+    (Method::GET, "ping"),
     (Method::POST, "power/energy/*"),
+    (Method::POST, "process"),
 ];
 
 /// Returns who calls a path, if it is one of the original's.

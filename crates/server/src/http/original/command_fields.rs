@@ -86,6 +86,19 @@ pub(super) fn item(action: OriginalAction) -> Value {
     }
 }
 
+/// Writes the same as the earlier generations do: its type and parameters.
+pub(super) fn parameters(action: OriginalAction) -> (&'static str, Value) {
+    match action {
+        OriginalAction::SetPower(watts) => ("set_power", json!({ "power_value": watts })),
+        OriginalAction::SetPowerPercentage(percent) => {
+            ("set_power_percentage", json!({ "percentage": percent }))
+        }
+        OriginalAction::WriteRegister { address, value } => {
+            ("write_register", json!({ "register_address": address, "value": value }))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use ecowatt_api::OriginalRefusal;
 use ecowatt_model::{SourceNumber, UnixMs};
-use ecowatt_store::{Command, CommandNumber, CommandState};
-use serde_json::{Value, json};
+use ecowatt_store::{Author, Command, CommandNumber, CommandState};
+use serde_json::{Map, Value, json};
 
 use super::super::App;
 use super::super::auth::{Acting, Caller};
@@ -20,8 +20,9 @@ use super::super::extract::Params;
 use super::answer::{Limit, LimitQuery, refused};
 use super::command_fields::{action, item};
 use super::extract::{Object, OriginalDevice, OriginalId, bad};
-use crate::access::Right;
+use crate::access::{Principal, Right};
 use crate::command::{CommandRequest, OriginalAction};
+use crate::fleet::Reached;
 use crate::limits::COMMAND_FIGURES_HOURS_MAX;
 use crate::time::{instant, rfc3339};
 
@@ -85,11 +86,7 @@ pub(super) async fn report_original_result(
     let command = text("command_id").ok_or_else(|| bad("command_result.command_id is required"))?;
     let is_success = text("status") == Some("success");
     let at = text("executed_at").and_then(instant);
-    let is_known = match command.parse() {
-        Ok(number) => app.ingest.original_calls.result(&id, number, is_success, at).await?,
-        Err(_) => false,
-    };
-    if !is_known {
+    if !note_result(&app, &id, command, is_success, at).await? {
         let error = format!("Command {command:.40} not found");
         return Ok((CLOSE, refused(StatusCode::NOT_FOUND, error)).into_response());
     }
@@ -97,6 +94,18 @@ pub(super) async fn report_original_result(
     let answer =
         json!({ "success": true, "device_id": id, "command_id": command, "status": status });
     Ok((CLOSE, Json(answer)).into_response())
+}
+
+/// Notes how a command ended; returns whether the device was sent such a command.
+pub(super) async fn note_result(
+    app: &App,
+    id: &str,
+    command: &str,
+    is_success: bool,
+    at: Option<UnixMs>,
+) -> Result<bool, ApiError> {
+    let Ok(number) = command.parse() else { return Ok(false) };
+    Ok(app.ingest.original_calls.result(id, number, is_success, at).await?)
 }
 
 /// Queues a command for a device of the earlier EcoWatt.
@@ -119,15 +128,7 @@ pub(super) async fn create_original_command(
     OriginalDevice { id, device }: OriginalDevice,
     Object(body): Object,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let (kind, arguments) = action(&body).map_err(bad)?.kind();
-    let arguments: BTreeMap<_, _> =
-        arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let source = Some(INVERTER);
-    let request =
-        CommandRequest { kind: kind.into(), source, arguments, ..CommandRequest::default() };
-    let created = app.commands.send(by, &device, caller.may(Right::Expert), &request).await?;
-    let command = created.command.number.to_string();
-    tracing::info!(by = %caller, device_id = %device.number(), command, kind, "command made");
+    let command = queue(&app, &caller, by, &device, &body).await?;
     Ok((
         StatusCode::CREATED,
         Json(json!({
@@ -137,6 +138,26 @@ pub(super) async fn create_original_command(
             "note": "the device gets it when it next asks",
         })),
     ))
+}
+
+/// Queues a command; returns its id.
+pub(super) async fn queue(
+    app: &App,
+    caller: &Principal,
+    by: Author,
+    device: &Reached,
+    body: &Map<String, Value>,
+) -> Result<String, ApiError> {
+    let (kind, arguments) = action(body).map_err(bad)?.kind();
+    let arguments: BTreeMap<_, _> =
+        arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let source = Some(INVERTER);
+    let request =
+        CommandRequest { kind: kind.into(), source, arguments, ..CommandRequest::default() };
+    let created = app.commands.send(by, device, caller.may(Right::Expert), &request).await?;
+    let command = created.command.number.to_string();
+    tracing::info!(by = %caller, device_id = %device.number(), command, kind, "command made");
+    Ok(command)
 }
 
 /// Shows a command of a device of the earlier EcoWatt.
@@ -225,7 +246,7 @@ pub(super) async fn find_original_command_statistics(
     })))
 }
 
-fn row(id: &str, command: &Command) -> Value {
+pub(super) fn row(id: &str, command: &Command) -> Value {
     let ended = (!command.state.is_open()).then(|| rfc3339(command.since));
     json!({
         "id": command.number.0,

@@ -82,12 +82,22 @@ impl Change {
 
 async fn change(
     app: &App,
-    Acting(by): Acting,
-    OriginalDevice { id, device }: OriginalDevice,
+    by: Acting,
+    device: OriginalDevice,
     body: &Map<String, Value>,
 ) -> Result<Json<Value>, ApiError> {
     let update = body.get("config_update").and_then(Value::as_object);
     let update = update.ok_or_else(|| bad("Missing config_update in request body"))?;
+    apply(app, by, device, update).await
+}
+
+/// Sets what of an update is allowed.
+pub(super) async fn apply(
+    app: &App,
+    Acting(by): Acting,
+    OriginalDevice { id, device }: OriginalDevice,
+    update: &Map<String, Value>,
+) -> Result<Json<Value>, ApiError> {
     if update.len() > NAMES_MAX {
         return Err(bad(format!("config_update has {NAMES_MAX} names at most")));
     }

@@ -61,16 +61,24 @@ impl<S: Send + Sync> FromRequestParts<S> for OriginalId {
     }
 }
 
+impl OriginalDevice {
+    /// Finds a device that a body or a query names.
+    pub(super) async fn named(app: &App, caller: &Caller, id: &str) -> Result<Self, ApiError> {
+        let Caller(caller) = caller;
+        let unknown =
+            || ApiError::not_found(ErrorCode::DeviceUnknown, format!("Device {id:.64} not found"));
+        let number = app.store.find_original(id.into()).await?.ok_or_else(unknown)?.key.device;
+        let device = app.fleet.within(caller.scope()).device(number).await?.ok_or_else(unknown)?;
+        Ok(Self { id: id.into(), device })
+    }
+}
+
 impl FromRequestParts<App> for OriginalDevice {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Caller(caller) = Caller::from_request_parts(parts, app).await?;
+        let caller = Caller::from_request_parts(parts, app).await?;
         let OriginalId(id) = OriginalId::from_request_parts(parts, app).await?;
-        let unknown =
-            || ApiError::not_found(ErrorCode::DeviceUnknown, format!("Device {id} not found"));
-        let number = app.store.find_original(id.clone()).await?.ok_or_else(unknown)?.key.device;
-        let device = app.fleet.within(caller.scope()).device(number).await?.ok_or_else(unknown)?;
-        Ok(Self { id, device })
+        Self::named(app, &caller, &id).await
     }
 }

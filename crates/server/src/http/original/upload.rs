@@ -13,7 +13,7 @@ use super::super::App;
 use super::super::error::ApiError;
 use super::answer::{over_quota, refused};
 use super::extract::is_json;
-use crate::ingest::{IngestError, UploadError};
+use crate::ingest::{IngestError, TakenUpload, UploadError, UploadMessage};
 
 /// Takes one upload of a device of the earlier EcoWatt.
 ///
@@ -43,7 +43,16 @@ pub(super) async fn take_upload(
     }
     let body = axum::body::to_bytes(body, MESSAGE_MAX).await.map_err(|_| ApiError::too_large())?;
     app.metrics.link_bytes.add(u64::try_from(body.len()).unwrap_or(u64::MAX));
-    match app.ingest.take_upload(&id, &body).await {
+    let taken = app.ingest.take_upload(&id, UploadMessage::Envelope(&body)).await;
+    answer(id, taken)
+}
+
+/// Answers an upload.
+pub(super) fn answer(
+    id: String,
+    taken: Result<TakenUpload, UploadError>,
+) -> Result<Response, ApiError> {
+    match taken {
         Ok(taken) => Ok(match taken.problem {
             Some(problem) => refused(StatusCode::BAD_REQUEST, problem.to_string()),
             None => Json(OriginalAnswer {
