@@ -664,7 +664,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         file: "crates/device/src/commands.rs",
         changes: &[("e.is_waiting() && e.is_durable && is_its_time", "e.is_waiting() && is_its_time")],
         breaks: "CommandOnce",
-        seed: 3,
+        seed: 2,
     },
     Mutation {
         name: "device looks at a command's deadline only when it takes it",
@@ -672,6 +672,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         changes: &[
             ("e.not_before <= now && now <= e.deadline;", "e.not_before <= now;"),
             ("entry.is_waiting() && now > entry.deadline;", "entry.is_waiting() && now > UnixMs(i64::MAX);"),
+            ("let late = UnixMs(entry.deadline.0.saturating_add(1));", "let late = UnixMs(i64::MAX);"),
         ],
         breaks: "CommandInTime",
         seed: 1,
