@@ -17,6 +17,7 @@ mod lease;
 mod lists;
 mod operator;
 mod original;
+mod original_agent;
 mod original_fault;
 mod original_tools;
 mod python_client;
