@@ -14,8 +14,9 @@ use ecowatt_api::{
     ConfigTemplateList, CreateClaim, CreateCommand, CreateDevice, CreateLease, CreateTemplate,
     CreateToken, CreatedToken, DeviceConfig, DeviceDetail, DeviceList, DeviceState, Energy,
     EnrolOriginal, EnrolledOriginal, Enrolment, Error as ErrorAnswer, Lease, LeaseList, OpenClaim,
-    Resolution, RunningSession, SettingList, Site, System, Telemetry, TemplateHistory,
-    TemplatePreview, Token, UpdateConfig, UpdateDevice, UpdateSite, UpdateTemplate, Updated,
+    OriginalAnswer, OriginalRefusal, Resolution, RunningSession, SettingList, Site, System,
+    Telemetry, TemplateHistory, TemplatePreview, Token, UpdateConfig, UpdateDevice, UpdateSite,
+    UpdateTemplate, Updated,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,6 +61,17 @@ pub enum ClientError {
     Answer(#[source] serde_json::Error),
     #[error("`{0}` is not the address of a server, such as http://127.0.0.1:8080")]
     Url(String),
+}
+
+/// Outcome of an upload of a device of the earlier EcoWatt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OriginalUpload {
+    /// It was taken, and so many samples of it stored.
+    Taken { samples: usize },
+    /// It must be sent again later, and nothing of it was taken.
+    Later { retry_after: Option<Duration> },
+    /// It is not the device's next; the text is the original's.
+    Refused { error: String },
 }
 
 /// Selects commands of a device.
@@ -166,6 +178,42 @@ impl Client {
     /// See [`ClientError`].
     pub fn enrol_original(&self, request: &EnrolOriginal) -> Result<EnrolledOriginal, ClientError> {
         self.post("/api/v1/original-devices", request)
+    }
+
+    /// Sends an upload of a device of the earlier EcoWatt, which proves itself.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. That the server does not take it is a result, not an error.
+    pub fn upload_original(&self, id: &str, body: &str) -> Result<OriginalUpload, ClientError> {
+        let unreachable =
+            |cause| ClientError::Unreachable { url: self.base.clone(), cause: Box::new(cause) };
+        let mut response = self
+            .agent
+            .post(format!("{}/aggregated/{}", self.base, segment(id)))
+            .content_type("application/json")
+            .send(body)
+            .map_err(unreachable)?;
+        let status = response.status();
+        let retry_after = response.headers().get("retry-after").and_then(|value| {
+            let seconds = value.to_str().ok()?.parse().ok()?;
+            Some(Duration::from_secs(seconds))
+        });
+        let limited = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        let body = limited.read_to_vec().map_err(unreachable)?;
+        match status {
+            StatusCode::OK => {
+                let taken: OriginalAnswer =
+                    serde_json::from_slice(&body).map_err(ClientError::Answer)?;
+                Ok(OriginalUpload::Taken { samples: taken.samples_count })
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Ok(OriginalUpload::Later { retry_after })
+            }
+            status => match serde_json::from_slice::<OriginalRefusal>(&body) {
+                Ok(OriginalRefusal { error, .. }) => Ok(OriginalUpload::Refused { error }),
+                Err(_) => Err(refusal(status, &body)),
+            },
+        }
     }
 
     /// Creates another claim code for a device.

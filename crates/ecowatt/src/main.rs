@@ -17,6 +17,7 @@ mod config;
 mod demo;
 mod device;
 mod hint;
+mod import_original;
 mod inverter;
 mod key_file;
 mod keys;
@@ -86,6 +87,7 @@ enum Command {
     Artifact(artifact::ArtifactArgs),
     Trust(trust::TrustArgs),
     Codec(codec::CodecArgs),
+    ImportOriginal(import_original::ImportOriginalArgs),
     #[command(name = "original")]
     OriginalTools(original_tools::OriginalToolsArgs),
     CheckConfig(check_config::CheckConfigArgs),
@@ -152,6 +154,7 @@ fn run(command: Command, log: Log) -> anyhow::Result<()> {
         Command::Artifact(args) => artifact::run(&args, &Clock::system()),
         Command::Trust(args) => trust::run(&args, &Clock::system()),
         Command::Codec(args) => codec::run(args),
+        Command::ImportOriginal(args) => import_original::run(&args),
         Command::OriginalTools(args) => original_tools::run(args, Clock::system()),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Openapi(args) => openapi::run(&args),

@@ -25,6 +25,7 @@ mod lease;
 pub mod limits;
 mod loaded;
 mod original;
+mod original_database;
 mod pack;
 mod point;
 mod received_set;
@@ -76,6 +77,9 @@ pub use lease::{
     PowerLimit, RefusedLease, ReportedLeases,
 };
 pub use original::{EnrolOriginal, NamedOriginal, OriginalDevice};
+pub use original_database::{
+    MeasurementRow, OriginalDatabase, OriginalDatabaseError, RegisteredDevice, UnreadTable,
+};
 pub use pack::Pack;
 pub use point::{Point, PointDef};
 pub use retention::{Expired, Removed, Resolution};

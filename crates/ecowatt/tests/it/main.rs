@@ -13,6 +13,7 @@ mod damaged_database;
 mod demo;
 mod enrol;
 mod expanding_messages;
+mod import_original;
 mod lease;
 mod lists;
 mod operator;

@@ -1,7 +1,7 @@
 //! The agent as a device of the original, at our own server, with an inverter behind HTTP.
 
-use crate::run::Process;
-use crate::server::Server;
+use crate::rig::run::Process;
+use crate::rig::server::Server;
 
 #[test]
 fn an_agent_in_place_of_a_device_uploads_to_our_server() {

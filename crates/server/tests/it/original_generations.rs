@@ -6,7 +6,7 @@ use ecowatt_envelope::original::{NoncePlace, OriginalKey};
 use serde_json::{Value, json};
 
 use crate::original::{digits, enrol, envelope, packet, send, upload};
-use crate::world::{Answer, JSON, World};
+use crate::rig::world::{Answer, JSON, World};
 
 const ID: &str = "ESP32_EcoWatt_Smart";
 const KEY: [u8; 32] = [5; 32];
