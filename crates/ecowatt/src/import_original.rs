@@ -316,6 +316,12 @@ impl<'a> Sender<'a> {
     /// Moves the nonce on to the device's, if it has one.
     fn finish(&mut self, goal: Option<u32>, uploads: u32) -> anyhow::Result<()> {
         let goal = goal.unwrap_or(uploads);
+        anyhow::ensure!(
+            !(uploads + 1..goal).contains(&self.last),
+            "not taken over: the server has nonce {} of it, so it uploaded here before its history \
+             was taken over",
+            self.last
+        );
         if goal > self.last {
             return self.send(goal, EMPTY);
         }

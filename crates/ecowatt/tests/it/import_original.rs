@@ -169,6 +169,20 @@ fn an_interrupted_run_goes_on_where_the_server_is() {
 }
 
 #[test]
+fn a_device_that_uploaded_first_keeps_its_nonce_and_is_named() {
+    let (server, original) = (Server::start(), Original::new());
+    server.done(&["device", "enrol", "ESP32_001", "--original", "--key", KEY]);
+    // As after its flash was erased: above the uploads of its history, below its last nonce.
+    assert_eq!(post(&server.url, 11_001), 200);
+    let files = original.files();
+    let said = server.say_as("owner", &original.verb(&files, &["--new-keys"]));
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("the server has nonce 11001 of it"), "{}", said.err);
+    assert_eq!(server.samples("dev-1"), 0);
+    assert_eq!(post(&server.url, 11_002), 200);
+}
+
+#[test]
 fn every_problem_is_named_and_a_dry_run_sends_nothing() {
     let (server, original) = (Server::start(), Original::new());
     let db = Connection::open(original.file("ecowatt_data.db")).unwrap();
