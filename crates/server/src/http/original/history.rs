@@ -7,6 +7,7 @@ use axum::extract::{Query as Parameters, State};
 use axum::http::HeaderMap;
 use ecowatt_api::{OriginalRefusal, Resolution, Telemetry};
 use ecowatt_model::{SourceNumber, UnixMs};
+use ecowatt_store::Reading;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
@@ -53,7 +54,9 @@ async fn latest(app: &App, device: OriginalDevice) -> Result<Json<Value>, ApiErr
     for source in app.store.latest(device.device.number()).await? {
         for reading in source.readings {
             let def = &reading.point.def;
-            let (Some(name), Some((at, value))) = (name(&def.name), reading.good) else { continue };
+            let (Some(name), Some(Reading { at, value })) = (name(&def.name), reading.good) else {
+                continue;
+            };
             registers.insert(name.into(), scaled(value, def.exponent).into());
             metadata.insert(name.into(), json!({ "name": name, "unit": def.unit.symbol() }));
             newest = newest.max(Some(at.0));
