@@ -1,16 +1,12 @@
 //! Who may use the API: tokens, browser sessions and the one-time set-up code.
 //!
-//! Secrets are 256 random bits. The store has only their SHA-256; a slow hash is not needed,
-//! because 2^256 values cannot be tried. Secrets are looked up by their hash, so the time of a
-//! look-up reveals nothing about them.
-//!
 //! Nothing is cached here: each request asks the store, so what another process revokes
 //! (`ecowatt token revoke --data DIR`) is void at once.
 
+mod secret;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::fmt::Write as _;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,17 +14,16 @@ use ecowatt_clock::Clock;
 use ecowatt_model::UnixMs;
 use ecowatt_store::{
     Author, CreateTokenError, DeleteTokenError, NewSession, NewToken, RedeemSetup,
-    RedeemSetupError, Role, SecretHash, Session, SessionId, Store, StoreError, Token, TokenId,
-    TokenUse,
+    RedeemSetupError, Role, Session, SessionId, Store, StoreError, Token, TokenId, TokenUse,
 };
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::entered_name::checked_name;
 use crate::limits::{SESSION_LIFETIME, TOKEN_LIFETIME_MAX, USES_HELD_MAX, USES_KEPT_EVERY};
 use crate::stop::stopped;
+
+pub use secret::{Secret, SessionSecret, TokenText};
 
 /// Name of the token that redeeming the set-up code creates.
 const SETUP_TOKEN: &str = "set-up";
@@ -179,98 +174,6 @@ pub struct IssuedToken {
     pub text: TokenText,
 }
 
-/// 256 random bits that only their owner may see.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret([u8; 32]);
-
-impl Secret {
-    fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
-    }
-
-    fn hash(&self) -> SecretHash {
-        Sha256::digest(self.0).into()
-    }
-
-    /// Returns the secret as its owner sees it. It must not reach a log.
-    #[must_use]
-    pub fn expose(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-impl FromStr for Secret {
-    type Err = AccessError;
-
-    fn from_str(text: &str) -> Result<Self, AccessError> {
-        let mut bytes = [0; 32];
-        if text.len() != 2 * bytes.len() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(AccessError::Unknown);
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                .ok_or(AccessError::Unknown)?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-/// The content of a session cookie.
-pub type SessionSecret = Secret;
-
-/// A token as its owner holds it: `ew_<id>_<secret>`.
-///
-/// The id is the beginning of the secret's hash. So it reveals nothing, tells tokens apart, and
-/// lets a mistyped token be rejected without asking the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenText(Secret);
-
-impl TokenText {
-    /// Returns the token as its owner sees it. It must not reach a log.
-    #[must_use]
-    pub fn expose(&self) -> String {
-        format!("ew_{}_{}", self.id(), self.0.expose())
-    }
-
-    fn id(&self) -> String {
-        let [a, b, c, d, ..] = self.0.hash();
-        format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
-    }
-}
-
-impl FromStr for TokenText {
-    type Err = AccessError;
-
-    fn from_str(text: &str) -> Result<Self, AccessError> {
-        let (id, secret) = text
-            .trim()
-            .strip_prefix("ew_")
-            .and_then(|rest| rest.split_once('_'))
-            .ok_or(AccessError::Unknown)?;
-        let token = Self(secret.parse()?);
-        if bool::from(token.id().as_bytes().ct_eq(id.as_bytes())) {
-            Ok(token)
-        } else {
-            Err(AccessError::Unknown)
-        }
-    }
-}
-
 /// A new session.
 #[derive(Debug)]
 pub struct OpenedSession {
@@ -309,9 +212,9 @@ impl Access {
     /// # Errors
     /// [`AccessError::Unknown`] if it is not a valid token.
     pub async fn principal_of_token(&self, text: &str) -> Result<Principal, AccessError> {
-        let TokenText(secret) = text.parse()?;
+        let token: TokenText = text.parse()?;
         let now = self.clock.now();
-        let token = self.store.find_token(secret.hash(), now).await?;
+        let token = self.store.find_token(token.hash(), now).await?;
         let principal = Principal::new(token.ok_or(AccessError::Unknown)?, None);
         self.note(&principal, now);
         Ok(principal)
@@ -402,7 +305,7 @@ impl Access {
         if request.valid_for.is_some_and(|valid_for| !sensible.contains(&valid_for)) {
             return Err(MakeTokenError::Lifetime);
         }
-        let text = TokenText(Secret::random()?);
+        let text = TokenText::random()?;
         let new = self.new_token(&text, &name, request.role, request.valid_for);
         match self.store.create_token(by, new).await {
             Ok(token) => Ok(IssuedToken { token, text }),
@@ -468,7 +371,7 @@ impl Access {
         request: String,
     ) -> Result<RedeemedSetup, AccessError> {
         let code: Secret = code.trim().parse().map_err(|_| AccessError::SetupCode)?;
-        let text = TokenText(Secret::random()?);
+        let text = TokenText::random()?;
         let session = Secret::random()?;
         let at = self.clock.now();
         let by = Author { who: SETUP_LINK.into(), request: Some(request), at };
@@ -522,7 +425,7 @@ impl Access {
         NewToken {
             name: name.into(),
             role,
-            hash: text.0.hash(),
+            hash: text.hash(),
             created,
             expires: valid_for.map(|valid_for| created.plus(valid_for)),
         }
@@ -577,27 +480,5 @@ impl Principal {
             session,
             expires: token.expires,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn token_reads_back_and_a_mistyped_one_does_not() {
-        let token = TokenText(Secret([0xa7; 32]));
-        let text = token.expose();
-        assert_eq!(text.len(), 3 + 8 + 1 + 64);
-        assert_eq!(text.parse::<TokenText>().unwrap(), token);
-        let mistyped = text.replacen("a7", "a8", 1);
-        for bad in ["", "ew_", "ew__", &text[1..], &text[..text.len() - 1], &mistyped] {
-            assert!(bad.parse::<TokenText>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_print_themselves() {
-        assert_eq!(format!("{:?}", TokenText(Secret([1; 32]))), "TokenText(Secret(..))");
     }
 }
