@@ -5,7 +5,7 @@
 //! priority (1), flags (1: 1 for one source, 2 limit in watts, 4 something is stated for afterwards,
 //! 8 that is in watts), why it is refused (1; 255 if it is not); then, until the end, for each
 //! inverter that a lease limits what was found there: source (1), and the bytes of
-//! [`FoundLimit`](crate::limiter::FoundLimit).
+//! [`FoundLimit`].
 //!
 //! Leases have that form in memory too, where a microcontroller holds four.
 
