@@ -156,7 +156,7 @@ describe("a claim code", () => {
     try {
       const stamp = Date.now();
       const { id } = await enrol(page, `Rof ${stamp}`);
-      await page.goto(`/devices/${id}?tab=settings`);
+      await page.goto(`/devices/${id}?tab=management`);
       const place = panel(page, "Name and site");
       await place.getByLabel("Name").fill(`Roof ${stamp}`);
       await place.getByLabel("Site", { exact: true }).fill(`Farm ${stamp}`);
@@ -174,7 +174,7 @@ describe("a claim code", () => {
       await page.getByRole("row", { name: new RegExp(`Roof ${stamp}.*Estate ${stamp}`) }).waitFor();
 
       // A name that is taken is refused with a message, and the page does not report success.
-      await page.goto(`/devices/${id}?tab=settings`);
+      await page.goto(`/devices/${id}?tab=management`);
       await panel(page, `Site Estate ${stamp}`).getByLabel("Site's name").fill("Havelberg");
       await page.getByRole("button", { name: "Save site" }).click();
       await page.getByText(/Not saved: .*name/).waitFor();

@@ -64,7 +64,7 @@ const CASES: Case[] = [
   },
   {
     name: "device-settings",
-    path: `${device}?tab=settings`,
+    path: `${device}?tab=management`,
     isSignedIn: true,
     ready: (page) => page.getByRole("region", { name: "Key" }).waitFor(),
   },

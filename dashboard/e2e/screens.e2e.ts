@@ -26,7 +26,7 @@ it.each([PHONE, PHONE_SIDEWAYS])("a phone's first screen holds the whole chart (
   }
 });
 
-it.each(["/", device, `${device}?tab=energy`, `${device}?tab=diagnostics`, `${device}?tab=settings`, "/access", "/templates", `${device}?from=2026-06-21T03:00:00Z&to=2026-06-21T04:00:00Z`])(
+it.each(["/", device, `${device}?tab=energy`, `${device}?tab=diagnostics`, `${device}?tab=management`, "/access", "/templates", `${device}?from=2026-06-21T03:00:00Z&to=2026-06-21T04:00:00Z`])(
   "everything on a phone's %s is as large as a fingertip",
   async (path) => {
     for (const view of [PHONE, PHONE_SIDEWAYS]) {

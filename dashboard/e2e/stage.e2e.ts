@@ -448,7 +448,7 @@ describe("the settings", () => {
   const open = async (stage: Stage, more = {}) => {
     stage.answers["GET /claims"] = [];
     stage.answers["GET /devices/dev-1"] = detail(more, []);
-    await stage.page.goto("/devices/dev-1?tab=settings");
+    await stage.page.goto("/devices/dev-1?tab=management");
     await stage.page.getByRole("region", { name: "Key" }).waitFor();
   };
   const sent = ({ asked }: Stage, route: string) => asked.filter((one) => one.route === route).map(({ body }) => body);
@@ -527,7 +527,7 @@ describe("the settings", () => {
     on(DESK, async ({ page, answers }) => {
       answers["GET /session"] = { role: "viewer", token_name: "hall" };
       answers["GET /devices/dev-1"] = detail({ trouble: { cause: "not_claimed", inverters: [], quality: null, since: null, last_good: null } }, []);
-      await page.goto("/devices/dev-1?tab=settings");
+      await page.goto("/devices/dev-1?tab=management");
       await page.getByText("Only an owner can change a device.").waitFor();
       expect(await page.getByRole("button", { name: /claim code|Revoke|Delete/ }).count()).toBe(0);
     }));
