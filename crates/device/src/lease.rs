@@ -170,6 +170,11 @@ fn phase(lease: &Lease, unix: Option<UnixMs>) -> Phase {
     }
 }
 
+/// Whether a lease has ended. What it states for afterwards no longer depends on the connection.
+pub(crate) fn is_over(lease: &Lease, now: UnixMs) -> bool {
+    matches!(phase(lease, Some(now)), Phase::Over { .. })
+}
+
 fn hold(lease: &Lease, at: &Situation) -> (Held, Duration) {
     let part = |limit: Limit| part(limit, at.rated_w);
     let Some(limit) = part(lease.limit) else { return (Held::Unrated, FOR_EVER) };

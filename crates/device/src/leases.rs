@@ -9,12 +9,14 @@
 //!
 //! Leases have that form in memory too, where a microcontroller holds four.
 
+use core::time::Duration;
+
 use ecowatt_model::lease::LEASES_MAX;
-use ecowatt_model::{LeaseGeneration, LeaseId, SOURCES_MAX, SourceNumber};
+use ecowatt_model::{LeaseGeneration, LeaseId, SOURCES_MAX, SourceNumber, UnixMs};
 use ecowatt_wire::{DesiredLeases, Lease, LeaseRefusal, Limit, RefusedLease};
 use heapless::Vec;
 
-use crate::lease::check;
+use crate::lease::{check, is_over};
 use crate::limiter::{Change, FoundLimit};
 use crate::limits::CHANGES_KEPT;
 
@@ -79,6 +81,15 @@ impl Leases {
     /// The leases that the device follows.
     pub(crate) fn followed(&self) -> impl Iterator<Item = Lease> {
         self.held.iter().filter(|bytes| refusal(bytes).is_none()).map(lease)
+    }
+
+    /// How often the device has to hear from the server so that no lease takes the connection for
+    /// lost; `None` if none has a say any more. `now` is absent while the time is not known.
+    pub(crate) fn contact_interval(&self, now: Option<UnixMs>) -> Option<Duration> {
+        let has_say = |lease: &Lease| !now.is_some_and(|now| is_over(lease, now));
+        let shortest = self.followed().filter(has_say).map(|lease| lease.link_loss_s).min()?;
+        // A message that gets no answer is repeated within seconds, so there is time for that.
+        Some(Duration::from_secs(shortest.into()) / 2)
     }
 
     /// Those that it refuses.

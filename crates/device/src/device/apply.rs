@@ -169,14 +169,19 @@ where
         }
     }
 
-    fn apply_intervals(&mut self, now: MonoMs) {
+    /// Sends and waits as the settings in use say, and as often as leases need to hear from the
+    /// server, whatever power that takes.
+    pub(super) fn apply_intervals(&mut self, now: MonoMs) {
         let least = if self.is_saving { SAVING_INTERVAL } else { Duration::ZERO };
         let interval = |setting| self.in_use().duration(setting).max(least);
         let (upload, check_in) = (interval(UPLOAD_INTERVAL), interval(CHECK_IN_INTERVAL));
         // A device that saves power does not keep its modem connected.
         let wait = self.in_use().duration(COMMAND_WAIT);
         let wait = if self.is_saving { Duration::ZERO } else { wait };
-        self.uplink.set_intervals(now, Intervals::new(upload, check_in, wait));
+        let contact = self.leases.contact_interval(self.wall_clock.unix(now));
+        let contact = contact.unwrap_or(Duration::MAX);
+        let intervals = Intervals::new(upload, check_in.min(contact), wait.min(contact));
+        self.uplink.set_intervals(now, intervals);
     }
 
     fn in_use(&self) -> InUse<'_> {

@@ -125,6 +125,8 @@ where
             Some(_) if self.keeping.is_done(Slot::Limits) => self.leases.report(),
             Some(_) | None => {}
         }
+        // A lease may have come, or ended.
+        self.apply_intervals(now);
         // Otherwise nothing depends on the silence, or will be looked at before it does.
         if self.inverters.as_ref().iter().any(|inverter| inverter.limiter.waits_for_server()) {
             self.wake_limiters(now);

@@ -386,3 +386,52 @@ fn a_limit_that_the_inverter_drops_by_itself_is_written_again_after_half_of_its_
     let written = written_to_model_123(&mut model_123(0));
     assert_eq!(written, [(60, 40_187, vec![200, 0, 0, 0, 1])]);
 }
+
+#[test]
+fn a_device_that_has_little_to_send_stays_in_touch_for_its_leases() {
+    check(
+        "want upload_interval=900000 check_in_interval=3600000 sampling_interval=60000
+         start
+         run 50s
+         lease 500 for=3000 lost=20 then=0
+         order upload
+         run 1000s
+         show write lease
+         run 1000s",
+        "",
+    );
+}
+
+#[test]
+fn a_device_that_waits_for_commands_stays_in_touch_for_its_leases() {
+    check(
+        "server waits
+         want upload_interval=900000 command_wait=60000 sampling_interval=60000
+         start
+         run 50s
+         lease 500 for=600 lost=20 then=0
+         run 100s
+         show write lease wait
+         run 60s
+         show write lease
+         run 400s
+         show wait
+         run 250s",
+        "150.260 wait up to 10s
+         160.280 wait up to 10s
+         170.300 wait up to 10s
+         180.320 wait up to 10s
+         190.340 wait up to 10s
+         200.360 wait up to 10s
+         611.180 wait up to 10s
+         621.200 wait up to 10s
+         631.220 wait up to 10s
+         641.240 wait up to 10s
+         651.260 wait up to 60s
+         660.040 wait given up
+         660.060 wait up to 60s
+         720.080 wait up to 60s
+         780.100 wait up to 60s
+         840.120 wait up to 59.98s",
+    );
+}

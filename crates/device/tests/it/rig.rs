@@ -1011,7 +1011,9 @@ impl Rig {
     fn has_news(&self) -> bool {
         let last = self.store.wanted.last_key_value().map(|(generation, _)| *generation);
         let mut commands = self.store.commands.iter();
-        last > self.store.reported || commands.any(|ordered| ordered.state.is_none())
+        let has_leases = self.store.lease_generation > self.store.leases_reported.unwrap_or(0);
+        let has_settings = last > self.store.reported;
+        has_leases || has_settings || commands.any(|ordered| ordered.state.is_none())
     }
 
     fn hear(&mut self, reply: Result<Vec<u8>, LinkFailure>) {
