@@ -1,5 +1,5 @@
 /** A device's page. */
-import type { Command, CommandArgument, CommandKind, CommandState, ConfigHistory, ConfigTemplate, DeviceConfig, DeviceDetail, Setting, SettingState, SettingStatus } from "../../src/api/types";
+import type { Command, CommandArgument, CommandKind, CommandState, ConfigHistory, ConfigTemplate, DeviceConfig, DeviceDetail, Lease, LimitChange, Setting, SettingState, SettingStatus } from "../../src/api/types";
 import { DeviceHead } from "../../src/pages/device/DeviceHead";
 import { DevicePage } from "../../src/pages/device/DevicePage";
 import { Values } from "../../src/pages/device/Values";
@@ -155,6 +155,68 @@ function commanded(name: string, commands: Command[], more: Answers = {}, rest: 
   return { name, show: page, params: { tab: "commands" }, answers: answers(detail(), { ...known, ...more }), ...rest };
 }
 
+/** What each state brings with it. */
+const LEASES: Record<Lease["state"], Partial<Lease>> = {
+  pending: {},
+  refused: { refusal: "no_inverter" },
+  scheduled: { from: ago(-1_800_000) },
+  active: {},
+  afterwards: { to: ago(600_000), then: "0%" },
+  over: { to: ago(600_000) },
+  released: { released_at: ago(60_000), released_by: "token 2 (Anna)" },
+};
+
+function lease(state: Lease["state"], more: Partial<Lease> = {}): Lease {
+  return {
+    id: "lease-17",
+    device: "dev-1",
+    inverter: null,
+    limit: "50%",
+    from: ago(1_800_000),
+    to: ago(-1_800_000),
+    ramp_s: 0,
+    link_loss_s: 900,
+    then: null,
+    priority: 5,
+    made_at: ago(1_900_000),
+    made_by: "token 1 (set-up)",
+    state,
+    refusal: null,
+    released_at: null,
+    released_by: null,
+    ...LEASES[state],
+    ...more,
+  };
+}
+
+/** What each cause of a new limit looks like, proven or not. */
+const LIMITS: Record<LimitChange["cause"], Partial<LimitChange>> = {
+  lease: {},
+  fallback: { limit_percent: 0, failure: "no_answer", confirmed_ms: null, power_w: null, power_ms: null },
+  afterwards: { limit_percent: 0, power_w: 12 },
+  released: { lease: null, limit_percent: null, power_w: 4_800 },
+  other: { power_w: null, power_ms: null },
+};
+
+const CHANGES: LimitChange[] = (Object.keys(LIMITS) as LimitChange["cause"][]).map((cause, index) => ({
+  inverter: 0,
+  at: ago(60_000 * (index + 1)),
+  lease: "lease-17",
+  cause,
+  limit_percent: 50,
+  failure: null,
+  detail: null,
+  confirmed_ms: 120,
+  power_w: 2_480,
+  power_ms: 3_900,
+  ...LIMITS[cause],
+}));
+
+function leased(name: string, leases: Lease[], changes: LimitChange[] = [], more: Answers = {}, rest: Partial<Case> = {}): Case {
+  const found: Answers = { "GET /devices/{id}/leases": { leases, changes, reported_at: changes[0]?.at ?? null } };
+  return { name, show: page, params: { tab: "limits" }, answers: answers(detail(), { ...found, ...more }), ...rest };
+}
+
 async function editInterval(): Promise<void> {
   await fill("Upload interval", "45s");
 }
@@ -275,6 +337,29 @@ export const DEVICE: Part[] = [
       commanded("long", [command("succeeded", { kind: "write", arguments: { [LONG]: "12345678" }, by: `token 2 (${LONG})`, registers: Array<number>(30).fill(65_535) })]),
       commanded("a viewer's", [command("queued")], { "GET /session": SESSIONS.viewer }),
       commanded("failed to load", [], { "GET /commands/kinds": FAILED, "GET /devices/{id}/commands": FAILED }),
+    ],
+  },
+  {
+    name: "LimitsTab",
+    layout: "panel",
+    cases: [
+      { name: "loading", show: page, answers: answers(detail()), params: { tab: "limits" } },
+      leased("none made", []),
+      ...(Object.keys(LEASES) as Lease["state"][]).map((state) => leased(state, [lease(state)])),
+      leased("every change", [lease("active")], CHANGES),
+      leased("long", [lease("active", { limit: "10000000W", then: "10000000W", made_by: `token 2 (${LONG})` })]),
+      leased("several inverters", [lease("active", { inverter: 2 })], [], {
+        "GET /devices/{id}": detail({ inverters: [0, 1, 2].map((number) => inverter({ number })) }),
+      }),
+      leased("not released", [lease("active")], [], { "POST /leases/{id}/release": FAILED }, { act: () => press("Release") }),
+      leased("not made", [], [], { "POST /devices/{id}/leases": new Refusal(400, "invalid_lease", "`x` is not a valid limit") }, {
+        act: async () => {
+          await fill("Limit", "x");
+          await press("Limit the power");
+        },
+      }),
+      leased("a viewer's", [lease("active")], [], { "GET /session": SESSIONS.viewer }),
+      leased("failed", [], [], { "GET /devices/{id}/leases": FAILED }),
     ],
   },
   {
