@@ -6,7 +6,7 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Units that [`duration_text`] writes: nobody has to know whether a day has 24 hours.
+/// Units that [`duration_text`] writes: readers need not know whether a day has 24 hours.
 const WRITTEN: &[(&str, u64)] = UNITS.split_at(1).1;
 
 /// What a duration looks like, for messages.

@@ -1,4 +1,4 @@
-//! What the machine asks for, and what it is told.
+//! What the machine asks for, and the outcomes that it takes.
 
 use ecowatt_artifact::Image;
 

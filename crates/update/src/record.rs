@@ -48,7 +48,7 @@ pub enum Phase {
     },
     /// It is to be erased for an image. Nothing in it counts.
     Clearing {
-        /// The image that is to be written.
+        /// The image to write.
         image: Image,
     },
     /// It was erased, and pieces of an image are written. Nothing in it counts.

@@ -27,7 +27,7 @@ impl Root {
     /// Longest content: 24 keys of 34 bytes each, and 40 bytes for the rest.
     pub const CONTENT_MAX: usize = 880;
 
-    /// Writes the content that is to be signed, and returns its length.
+    /// Writes the content to sign, and returns its length.
     ///
     /// # Errors
     /// If `out` is shorter than [`Root::CONTENT_MAX`].

@@ -30,7 +30,7 @@ impl Targets {
     /// Longest content: 32 hashes of 34 bytes each, and 20 bytes for the rest.
     pub const CONTENT_MAX: usize = 1120;
 
-    /// Writes the content that is to be signed, and returns its length.
+    /// Writes the content to sign, and returns its length.
     ///
     /// # Errors
     /// If `out` is shorter than [`Targets::CONTENT_MAX`].

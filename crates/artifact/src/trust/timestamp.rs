@@ -26,7 +26,7 @@ impl Timestamp {
     /// Longest content.
     pub const CONTENT_MAX: usize = 1 + 5 + 9 + 5 + 34;
 
-    /// Writes the content that is to be signed, and returns its length.
+    /// Writes the content to sign, and returns its length.
     ///
     /// # Errors
     /// If `out` is shorter than [`Timestamp::CONTENT_MAX`].

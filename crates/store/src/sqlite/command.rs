@@ -72,7 +72,7 @@ fn command(row: &Row<'_>) -> rusqlite::Result<Command> {
         outcome: CommandOutcome {
             failure: CommandFailure(row.get("failure")?),
             detail: row.get("detail")?,
-            words: row.get::<_, Option<Vec<u8>>>(16)?.unwrap_or_default(),
+            words: row.get::<_, Option<Vec<u8>>>("words")?.unwrap_or_default(),
         },
     })
 }

@@ -171,7 +171,7 @@ pub(crate) fn run_with<D: Areas + Clone>(
         }
         let running = content(disk, chosen.slot);
         let is_new = running == world.new;
-        assert!(is_new || running == world.old, "an image that nobody made was started");
+        assert!(is_new || running == world.old, "a foreign image was started");
         check_other_slot(disk, &record);
         if is_new && world.temper == Temper::Hangs {
             continue;
