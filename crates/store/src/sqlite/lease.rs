@@ -296,13 +296,15 @@ pub(crate) fn find_lease(db: &Connection, id: LeaseId) -> Result<Option<Lease>, 
     Ok(db.prepare_cached(&sql)?.query_row([id.0], lease).optional()?)
 }
 
-/// Returns the leases of a device, its report and the changes, newest first.
+/// Returns the leases of a device, those that were not released before the others, its report and the
+/// changes; each newest first.
 pub(crate) fn find_leases(
     db: &Connection,
     device: DeviceNumber,
 ) -> Result<DeviceLeases, StoreError> {
     let sql = format!(
-        "SELECT {TERMS}, {LEASE} FROM lease WHERE device = ?1 ORDER BY id DESC LIMIT {LEASES_LISTED_MAX}"
+        "SELECT {TERMS}, {LEASE} FROM lease WHERE device = ?1
+         ORDER BY released_at IS NOT NULL, id DESC LIMIT {LEASES_LISTED_MAX}"
     );
     let mut statement = db.prepare_cached(&sql)?;
     let leases = statement.query_map([device.0], lease)?.collect::<Result<_, _>>()?;

@@ -4,7 +4,7 @@ use ecowatt_model::lease::LEASES_MAX;
 use ecowatt_model::{
     BootEpoch, DeviceNumber, LeaseGeneration, LeaseId, MonoMs, SourceNumber, UnixMs,
 };
-use ecowatt_store::limits::LIMIT_CHANGES_LISTED_MAX;
+use ecowatt_store::limits::{LEASES_LISTED_MAX, LIMIT_CHANGES_LISTED_MAX};
 use ecowatt_store::{
     Lease, LeaseError, LeaseTerms, LimitChange, PowerLimit, Receipt, RefusedLease, ReportedLeases,
     Store, Upload, UploadOutcome,
@@ -63,6 +63,20 @@ fn change(mono: u64) -> LimitChange {
         power_w: Some(-4),
         power_ms: Some(3_900),
     }
+}
+
+#[tokio::test]
+async fn lease_that_still_holds_is_listed_however_many_were_released_since() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    let standing = create(store, ARRIVAL, Some(PowerLimit::Permille(0))).await.unwrap();
+    for _ in 0..=LEASES_LISTED_MAX {
+        let lease = create(store, ARRIVAL, None).await.unwrap();
+        store.release_lease(by_at(ARRIVAL), lease.id).await.unwrap();
+    }
+    let listed = store.find_leases(DeviceNumber(1)).await.unwrap().leases;
+    assert_eq!(listed.first().map(|lease| lease.id), Some(standing.id));
+    assert_eq!(listed.len(), usize::try_from(LEASES_LISTED_MAX).unwrap());
 }
 
 #[tokio::test]
