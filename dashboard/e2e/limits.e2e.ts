@@ -99,6 +99,18 @@ describe("the leases of a device", () => {
     }),
   );
 
+  it("are shown without a word on the power while it cannot be loaded", () =>
+    on(DESK, FOUND, async ({ page, answers, errors }) => {
+      await page.getByRole("img", { name: "Measured power" }).waitFor();
+      answers["GET /devices/dev-1/telemetry"] = new Refusal(503, "overloaded", "the server has more to do than it can");
+      await page.reload();
+      await page.getByText("The power could not be loaded.").waitFor();
+      expect(await page.getByText("No power was measured").count()).toBe(0);
+      // The browser itself reports the answers that the test asked for.
+      errors.length = 0;
+    }),
+  );
+
   it.each([DESK, PHONE])("are made and released ($name)", (view) =>
     on(view, { leases: [], changes: [], reported_at: null }, async ({ page, answers, asked }) => {
       await page.getByText("No lease was made yet.").waitFor();

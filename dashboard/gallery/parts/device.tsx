@@ -359,6 +359,7 @@ export const DEVICE: Part[] = [
         },
       }),
       leased("a viewer's", [lease("active")], [], { "GET /session": SESSIONS.viewer }),
+      leased("power failed", [lease("active")], [], { "GET /devices/{id}/telemetry": FAILED }),
       leased("failed", [], [], { "GET /devices/{id}/leases": FAILED }),
     ],
   },

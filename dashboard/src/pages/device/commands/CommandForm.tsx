@@ -1,10 +1,12 @@
 /** Chooses a command, takes its arguments and sends it. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useId, useState, type FormEvent } from "react";
+import { useState, type FormEvent } from "react";
 import { post } from "../../../api/client";
 import type { Command, CommandArgument, CommandKind, CreateCommand } from "../../../api/types";
 import { Button } from "../../../components/Button";
+import { Field, Fields } from "../../../components/Field";
 import { allowedText, EMPTY, nameText, newKey, requestOf, type Draft } from "./composing";
+import tab from "../Tab.module.css";
 import styles from "./Commands.module.css";
 
 interface Props {
@@ -43,7 +45,7 @@ export function CommandForm({ device, kinds, inverters }: Props) {
   };
   return (
     <form onSubmit={submit}>
-      <div className={styles.fields}>
+      <Fields>
         <Field label="Command" hint={kind.summary}>
           {(id) => (
             <select id={id} value={name} onChange={(event) => choose(event.target.value)}>
@@ -83,7 +85,7 @@ export function CommandForm({ device, kinds, inverters }: Props) {
             />
           )}
         </Field>
-      </div>
+      </Fields>
       <div className={styles.end}>
         <label className={styles.check}>
           <input type="checkbox" checked={draft.isUrgent} onChange={(event) => edit({ isUrgent: event.target.checked })} />
@@ -94,9 +96,9 @@ export function CommandForm({ device, kinds, inverters }: Props) {
         </Button>
       </div>
       <div role="status">
-        {sending.data && <p className={styles.hint}>{sending.data.id} goes out with the reply to the device's next message.</p>}
+        {sending.data && <p className={tab.hint}>{sending.data.id} goes out with the reply to the device's next message.</p>}
       </div>
-      <div role="alert">{sending.error && <p className={styles.failure}>Not sent: {sending.error.message}.</p>}</div>
+      <div role="alert">{sending.error && <p className={tab.failure}>Not sent: {sending.error.message}.</p>}</div>
     </form>
   );
 }
@@ -138,16 +140,5 @@ function ArgumentFields({ argument, draft, onEdit }: { argument: CommandArgument
         {(id) => <input id={id} required inputMode="decimal" autoComplete="off" value={value} onChange={(event) => set(event.target.value)} />}
       </Field>
     </>
-  );
-}
-
-function Field({ label, hint, children }: { label: string; hint?: string; children: (id: string) => React.ReactNode }) {
-  const id = useId();
-  return (
-    <div className={styles.field}>
-      <label htmlFor={id}>{label}</label>
-      {children(id)}
-      {hint && <span className={styles.hint}>{hint}</span>}
-    </div>
   );
 }

@@ -10,6 +10,7 @@ import { Age } from "../../../components/Figure";
 import { Problem, Skeleton } from "../../../components/Problem";
 import { CommandForm } from "./CommandForm";
 import { commandText, outcomeText, stateText } from "./composing";
+import tab from "../Tab.module.css";
 import styles from "./Commands.module.css";
 
 export function CommandsTab({ device }: { device: DeviceDetail }) {
@@ -18,8 +19,8 @@ export function CommandsTab({ device }: { device: DeviceDetail }) {
   const mayChange = session.data?.role === "owner";
   const inverters = device.inverters.map(({ number }) => number);
   return (
-    <div className={styles.tab}>
-      <section className={styles.panel} aria-label="Send a command">
+    <div className={tab.tab}>
+      <section className={tab.panel} aria-label="Send a command">
         <h2>Send a command</h2>
         {kinds.isError && !kinds.data ? (
           <Problem what="The commands could not be loaded." error={kinds.error} onRetry={() => void kinds.refetch()} />
@@ -28,7 +29,7 @@ export function CommandsTab({ device }: { device: DeviceDetail }) {
         ) : mayChange ? (
           <CommandForm device={device.id} kinds={kinds.data.kinds} inverters={inverters} />
         ) : (
-          <p className={styles.hint}>Only an owner can send commands. You can view them.</p>
+          <p className={tab.hint}>Only an owner can send commands. You can view them.</p>
         )}
       </section>
       <CommandHistory device={device.id} zone={device.site.time_zone} mayChange={mayChange} />
@@ -40,16 +41,16 @@ function CommandHistory({ device, zone, mayChange }: { device: string; zone: str
   const list = useCommands(device);
   const commands = list.data?.pages.flatMap((page) => page.commands);
   return (
-    <section className={styles.panel} aria-label="Commands">
+    <section className={tab.panel} aria-label="Commands">
       <h2>Commands</h2>
       {list.isError && !commands ? (
         <Problem what="The commands could not be loaded." error={list.error} onRetry={() => void list.refetch()} />
       ) : !commands ? (
         <Skeleton height={120} />
       ) : commands.length === 0 ? (
-        <p className={styles.hint}>No command was sent yet.</p>
+        <p className={tab.hint}>No command was sent yet.</p>
       ) : (
-        <ol className={styles.list}>
+        <ol className={tab.list}>
           {commands.map((command) => (
             <CommandLine key={command.id} command={command} zone={zone} mayChange={mayChange} />
           ))}
@@ -72,16 +73,16 @@ function CommandLine({ command, zone, mayChange }: { command: Command; zone: str
     onSettled: () => queries.invalidateQueries({ queryKey: ["commands", command.device] }),
   });
   return (
-    <li className={styles.line} data-command={command.id}>
-      <div className={styles.what}>
+    <li className={tab.line} data-command={command.id}>
+      <div className={tab.what}>
         <strong>{commandText(command)}</strong>
-        <span className={styles.hint}>
+        <span className={tab.hint}>
           {command.id}, <Age at={command.created} zone={zone} why="" />, {command.by}
         </span>
         {command.registers.length > 0 && <span>Read back: {command.registers.join(", ")}</span>}
       </div>
       <StateMark command={command} />
-      <div className={styles.acts}>
+      <div className={tab.acts}>
         {mayChange && command.state === "queued" && (
           <Button disabled={cancelling.isPending} onClick={() => cancelling.mutate()}>
             Cancel
@@ -92,7 +93,7 @@ function CommandLine({ command, zone, mayChange }: { command: Command; zone: str
         </Button>
       </div>
       {cancelling.error && (
-        <p role="alert" className={styles.failure}>
+        <p role="alert" className={tab.failure}>
           Not cancelled: {cancelling.error.message}.
         </p>
       )}

@@ -1,10 +1,12 @@
 /** Makes a lease. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useId, useState, type FormEvent, type ReactNode } from "react";
+import { useState, type FormEvent } from "react";
 import { post } from "../../../api/client";
 import type { CreateLease, Lease } from "../../../api/types";
 import { Button } from "../../../components/Button";
-import { EMPTY, requestOf, type Draft } from "./timeline";
+import { Field, Fields } from "../../../components/Field";
+import { EMPTY, requestOf, type Draft } from "./leases";
+import tab from "../Tab.module.css";
 import styles from "./Limits.module.css";
 
 export function LeaseForm({ device, inverters }: { device: string; inverters: number[] }) {
@@ -24,7 +26,7 @@ export function LeaseForm({ device, inverters }: { device: string; inverters: nu
   };
   return (
     <form onSubmit={submit}>
-      <div className={styles.fields}>
+      <Fields>
         <Field label="Limit" hint="The lowest of several leases counts.">
           {(id) => (
             <input id={id} required inputMode="decimal" autoComplete="off" value={draft.limit} onChange={(event) => edit({ limit: event.target.value })} />
@@ -60,27 +62,16 @@ export function LeaseForm({ device, inverters }: { device: string; inverters: nu
             <input id={id} inputMode="decimal" autoComplete="off" value={draft.then} onChange={(event) => edit({ then: event.target.value })} />
           )}
         </Field>
-      </div>
+      </Fields>
       <div className={styles.end}>
         <Button type="submit" look="main" disabled={making.isPending}>
           {making.isPending ? "Sending…" : "Limit the power"}
         </Button>
       </div>
       <div role="status">
-        {making.data && <p className={styles.hint}>{making.data.id} goes out with the reply to the device's next message.</p>}
+        {making.data && <p className={tab.hint}>{making.data.id} goes out with the reply to the device's next message.</p>}
       </div>
-      <div role="alert">{making.error && <p className={styles.failure}>Not made: {making.error.message}.</p>}</div>
+      <div role="alert">{making.error && <p className={tab.failure}>Not made: {making.error.message}.</p>}</div>
     </form>
-  );
-}
-
-function Field({ label, hint, children }: { label: string; hint?: string; children: (id: string) => ReactNode }) {
-  const id = useId();
-  return (
-    <div className={styles.entry}>
-      <label htmlFor={id}>{label}</label>
-      {children(id)}
-      {hint && <span className={styles.hint}>{hint}</span>}
-    </div>
   );
 }

@@ -9,7 +9,8 @@ import { Problem, Skeleton } from "../../../components/Problem";
 import { exactText } from "../../../lib/zone";
 import { LeaseForm } from "./LeaseForm";
 import { TimeLine } from "./TimeLine";
-import { changeText, proofText, stateText } from "./timeline";
+import { changeText, proofText, stateText } from "./leases";
+import tab from "../Tab.module.css";
 import styles from "./Limits.module.css";
 
 export function LimitsTab({ device }: { device: DeviceDetail }) {
@@ -17,8 +18,8 @@ export function LimitsTab({ device }: { device: DeviceDetail }) {
   const leases = useLeases(device.id);
   const mayChange = session.data?.role === "owner";
   return (
-    <div className={styles.tab}>
-      <section className={styles.panel} aria-label="Time line">
+    <div className={tab.tab}>
+      <section className={tab.panel} aria-label="Time line">
         <h2>Leases and measured power</h2>
         {leases.isError && !leases.data ? (
           <Problem what="The leases could not be loaded." error={leases.error} onRetry={() => void leases.refetch()} />
@@ -28,12 +29,12 @@ export function LimitsTab({ device }: { device: DeviceDetail }) {
           <TimeLine device={device} leases={leases.data.leases} />
         )}
       </section>
-      <section className={styles.panel} aria-label="Limit the power">
+      <section className={tab.panel} aria-label="Limit the power">
         <h2>Limit the power</h2>
         {mayChange ? (
           <LeaseForm device={device.id} inverters={device.inverters.map(({ number }) => number)} />
         ) : (
-          <p className={styles.hint}>Only an owner can limit the power. You can view the leases.</p>
+          <p className={tab.hint}>Only an owner can limit the power. You can view the leases.</p>
         )}
       </section>
       {leases.data && <Leases device={device} found={leases.data} mayChange={mayChange} />}
@@ -44,12 +45,12 @@ export function LimitsTab({ device }: { device: DeviceDetail }) {
 
 function Leases({ device, found, mayChange }: { device: DeviceDetail; found: LeaseList; mayChange: boolean }) {
   return (
-    <section className={styles.panel} aria-label="Leases">
+    <section className={tab.panel} aria-label="Leases">
       <h2>Leases</h2>
       {found.leases.length === 0 ? (
-        <p className={styles.hint}>No lease was made yet.</p>
+        <p className={tab.hint}>No lease was made yet.</p>
       ) : (
-        <ol className={styles.list}>
+        <ol className={tab.list}>
           {found.leases.map((lease) => (
             <LeaseLine key={lease.id} lease={lease} zone={device.site.time_zone} mayChange={mayChange} />
           ))}
@@ -68,8 +69,8 @@ function LeaseLine({ lease, zone, mayChange }: { lease: Lease; zone: string; may
   const target = lease.inverter == null ? "all inverters" : `inverter ${lease.inverter}`;
   const isOpen = lease.state !== "released" && lease.state !== "over";
   return (
-    <li className={styles.line} data-lease={lease.id}>
-      <div className={styles.what}>
+    <li className={tab.line} data-lease={lease.id}>
+      <div className={tab.what}>
         <strong>
           {lease.limit}, {target}
         </strong>
@@ -77,7 +78,7 @@ function LeaseLine({ lease, zone, mayChange }: { lease: Lease; zone: string; may
           {exactText(Date.parse(lease.from), zone)} to {exactText(Date.parse(lease.to), zone)}
           {lease.then ? `, then ${lease.then}` : ""}
         </span>
-        <span className={styles.hint}>
+        <span className={tab.hint}>
           {lease.id}, made by {lease.made_by} <Age at={lease.made_at} zone={zone} why="" />
           {lease.released_by ? `, released by ${lease.released_by}` : ""}
         </span>
@@ -85,7 +86,7 @@ function LeaseLine({ lease, zone, mayChange }: { lease: Lease; zone: string; may
       <span className={styles.state} data-state={lease.state}>
         {stateText(lease)}
       </span>
-      <div className={styles.acts}>
+      <div className={tab.acts}>
         {mayChange && isOpen && (
           <Button disabled={releasing.isPending} onClick={() => releasing.mutate()}>
             Release
@@ -93,7 +94,7 @@ function LeaseLine({ lease, zone, mayChange }: { lease: Lease; zone: string; may
         )}
       </div>
       {releasing.error && (
-        <p role="alert" className={styles.failure}>
+        <p role="alert" className={tab.failure}>
           Not released: {releasing.error.message}.
         </p>
       )}
@@ -103,23 +104,23 @@ function LeaseLine({ lease, zone, mayChange }: { lease: Lease; zone: string; may
 
 function Changes({ found, zone }: { found: LeaseList; zone: string }) {
   return (
-    <section className={styles.panel} aria-label="Changes">
+    <section className={tab.panel} aria-label="Changes">
       <h2>What the device reported</h2>
       {found.changes.length === 0 ? (
-        <p className={styles.hint}>
+        <p className={tab.hint}>
           {found.reported_at == null
             ? "The device has not reported leases. Software that knows none never does."
             : "No limit has changed yet."}
         </p>
       ) : (
-        <ol className={styles.list}>
+        <ol className={tab.list}>
           {found.changes.map((change) => (
-            <li key={`${change.inverter} ${change.at} ${change.cause}`} className={styles.line}>
-              <div className={styles.what}>
+            <li key={`${change.inverter} ${change.at} ${change.cause}`} className={tab.line}>
+              <div className={tab.what}>
                 <strong>{changeText(change)}</strong>
-                <span className={change.failure ? styles.failure : undefined}>{proofText(change)}</span>
+                <span className={change.failure ? tab.failure : undefined}>{proofText(change)}</span>
               </div>
-              <span className={styles.hint}>
+              <span className={tab.hint}>
                 <Age at={change.at} zone={zone} why="" />
               </span>
             </li>

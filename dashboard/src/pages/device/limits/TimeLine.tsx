@@ -3,11 +3,13 @@ import { useMemo, useState } from "react";
 import { useNow } from "../../../api/clock";
 import { useTelemetry } from "../../../api/queries";
 import type { DeviceDetail, Lease } from "../../../api/types";
+import { Problem, Skeleton } from "../../../components/Problem";
 import { amountText, power } from "../../../lib/format";
 import { chooseResolution } from "../../../lib/resolution";
 import { tableOf } from "../../../lib/series";
 import { minuteText } from "../../../lib/zone";
-import { place, powerPath, reach, shown, stateText } from "./timeline";
+import { place, powerPath, reach, shown, stateText } from "./leases";
+import tab from "../Tab.module.css";
 import styles from "./Limits.module.css";
 
 const POWER = "ac.power";
@@ -68,28 +70,36 @@ export function TimeLine({ device, leases }: { device: DeviceDetail; leases: Lea
               </li>
             );
           })}
-          {drawn.length === 0 && <li className={styles.hint}>No lease limits this inverter.</li>}
+          {drawn.length === 0 && <li className={tab.hint}>No lease limits this inverter.</li>}
         </ol>
-        <svg
-          className={styles.power}
-          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-          preserveAspectRatio="none"
-          role="img"
-          aria-label={path === "" ? "No power was measured in this time" : `Measured power, at most ${amountText(power(most))}`}
-        >
-          <path d={path} />
-        </svg>
+        {telemetry.isError && !telemetry.data ? (
+          <Problem what="The power could not be loaded." error={telemetry.error} onRetry={() => void telemetry.refetch()} />
+        ) : hasPower && !telemetry.data ? (
+          <Skeleton height={HEIGHT} />
+        ) : (
+          <svg
+            className={styles.power}
+            viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+            preserveAspectRatio="none"
+            role="img"
+            aria-label={path === "" ? "No power was measured in this time" : `Measured power, at most ${amountText(power(most))}`}
+          >
+            <path d={path} />
+          </svg>
+        )}
       </div>
       <div className={styles.axis} aria-hidden="true">
         {MARKS.map((part) => (
           <span key={part}>{minuteText(range.from + part * (range.to - range.from), zone)}</span>
         ))}
       </div>
-      <p className={styles.hint}>
-        {path === ""
-          ? "No power was measured in this time."
-          : `The line is the measured power, at most ${amountText(power(most))}; the upright line is now.`}
-      </p>
+      {(!hasPower || telemetry.data) && (
+        <p className={tab.hint}>
+          {path === ""
+            ? "No power was measured in this time."
+            : `The line is the measured power, at most ${amountText(power(most))}; the upright line is now.`}
+        </p>
+      )}
     </div>
   );
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Lease, LimitChange } from "../../../api/types";
-import { changeText, EMPTY, place, powerPath, proofText, reach, requestOf, shown } from "./timeline";
+import { changeText, EMPTY, place, powerPath, proofText, reach, requestOf, shown } from "./leases";
 
 const NOW = Date.parse("2026-11-28T12:00:00Z");
 const HOUR = 3_600_000;
@@ -34,6 +34,13 @@ describe("the line", () => {
   it("shows what is neither released nor long over", () => {
     const all = [lease(-1, 1), lease(-1, 1, "released"), lease(-60, -50, "over"), lease(40, 50, "scheduled")];
     expect(shown(all, NOW)).toEqual([all[0]]);
+  });
+
+  it("shows what holds after a lease for as long as it holds", () => {
+    const held = lease(-60, -30, "afterwards");
+    expect(shown([held], NOW)).toEqual([held]);
+    const range = { from: NOW - HOUR, to: NOW + HOUR };
+    expect(place(held, range)).toEqual({ left: 0, width: 100 });
   });
 
   it("places a lease within its ends", () => {

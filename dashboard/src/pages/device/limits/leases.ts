@@ -11,10 +11,15 @@ const FURTHEST_MS = 24 * HOUR_MS;
 /** Part of the line that is free at either end. */
 const MARGIN = 0.04;
 
+/** When a lease no longer limits anything: what it states for afterwards holds until it is released. */
+function endOf(lease: Lease): number {
+  return lease.state === "afterwards" ? Infinity : Date.parse(lease.to);
+}
+
 /** The leases that the line shows: those that are not released and are not over for long. */
 export function shown(leases: readonly Lease[], now: number): Lease[] {
   return leases.filter(
-    (lease) => lease.state !== "released" && Date.parse(lease.from) - now < FURTHEST_MS && now - Date.parse(lease.to) < FURTHEST_MS,
+    (lease) => lease.state !== "released" && Date.parse(lease.from) - now < FURTHEST_MS && now - endOf(lease) < FURTHEST_MS,
   );
 }
 
@@ -28,10 +33,10 @@ export function reach(leases: readonly Lease[], now: number): Stretch {
 }
 
 /** Where a lease is on the line, in percent of its width. */
-export function place({ from, to }: Lease, range: Stretch): { left: number; width: number } {
+export function place(lease: Lease, range: Stretch): { left: number; width: number } {
   const at = (instant: number) => ((Math.min(Math.max(instant, range.from), range.to) - range.from) / (range.to - range.from)) * 100;
-  const left = at(Date.parse(from));
-  return { left, width: Math.max(0.5, at(Date.parse(to)) - left) };
+  const left = at(Date.parse(lease.from));
+  return { left, width: Math.max(0.5, at(endOf(lease)) - left) };
 }
 
 /** The path of a power on a field of this size; `null` breaks it. */
